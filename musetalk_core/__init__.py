@@ -1,0 +1,2 @@
+"""MuseTalk lip-sync without a host: everything ComfyUI nodes and the command line share."""
+
