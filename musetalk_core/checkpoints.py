@@ -1,0 +1,152 @@
+"""Reading checkpoints as data: nothing a file carries is ever executed.
+
+A PyTorch checkpoint is a pickle, and a pickle may call any function on load. The files of this
+field cannot all be read with ``torch.load(weights_only=True)`` either: the published DWPose one is
+an mmengine checkpoint that drags training state made of foreign classes along. So one unpickler
+reads them all: it knows how to rebuild tensors, and every other class or function a file names is
+replaced by `_Inert`, which swallows whatever is done to it and does nothing.
+"""
+
+from __future__ import annotations
+
+import pickle
+import types
+import zipfile
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .errors import WeightsInvalidError
+
+StateDict = dict[str, Tensor]
+
+_REBUILDERS = {
+    ("collections", "OrderedDict"): OrderedDict,
+    ("torch", "Size"): torch.Size,
+    ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,
+    ("torch._utils", "_rebuild_parameter"): torch._utils._rebuild_parameter,
+}
+_REMEDY = "Delete it and fetch it again (python -m musetalk_core download)."
+
+
+class _Inert:
+    """Stands for any object that is not a tensor: accepts every pickle operation, does nothing."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> _Inert:
+        return object.__new__(cls)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None: ...
+
+    def __call__(self, *args: Any, **kwargs: Any) -> _Inert:
+        return self
+
+    def __setstate__(self, state: Any) -> None: ...
+
+    def __setitem__(self, key: Any, value: Any) -> None: ...
+
+    def append(self, item: Any) -> None: ...
+
+    def extend(self, items: Any) -> None: ...
+
+
+class _TensorUnpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if module == "torch" and name.endswith("Storage") and hasattr(torch, name):
+            return getattr(torch, name)
+        if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
+            return getattr(torch, name)
+        return _REBUILDERS.get((module, name), _Inert)
+
+
+_TENSORS_ONLY = types.ModuleType("tensors_only_pickle")
+_TENSORS_ONLY.Unpickler = _TensorUnpickler  # type: ignore[attr-defined]
+_TENSORS_ONLY.load = lambda file, **kwargs: _TensorUnpickler(file, **kwargs).load()  # type: ignore[attr-defined]
+
+
+def read_state_dict(path: Path) -> StateDict:
+    """Read the tensors of a checkpoint without executing anything in it.
+
+    Reads ``.safetensors``, PyTorch's zip and legacy formats, and unwraps the usual nesting
+    (``state_dict``, ``model_state_dict``, ``model``). Large zip files are memory-mapped.
+
+    Args:
+        path: The checkpoint file.
+
+    Returns:
+        Tensor names to CPU tensors, in the dtype they were stored in.
+
+    Raises:
+        WeightsInvalidError: the file is truncated, not a checkpoint, or holds no tensors.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            content: Any = load_file(path)
+        else:
+            content = torch.load(
+                path,
+                map_location="cpu",
+                pickle_module=_TENSORS_ONLY,
+                weights_only=False,  # the unpickler above is stricter: it never calls what a file names
+                mmap=zipfile.is_zipfile(path),
+            )
+    except Exception as error:  # torch and pickle raise a dozen unrelated types for a damaged file
+        raise WeightsInvalidError(
+            f"{path} is not a readable checkpoint: it is damaged or cut short "
+            f"({path.stat().st_size} bytes; {type(error).__name__}).",
+            _REMEDY,
+        ) from error
+    state = _unwrap(content)
+    if not state:
+        raise WeightsInvalidError(f"{path} holds no tensors.", _REMEDY)
+    return state
+
+
+def _unwrap(content: Any) -> StateDict:
+    if not isinstance(content, Mapping):
+        return {}
+    for key in ("state_dict", "model_state_dict", "model"):
+        if isinstance(content.get(key), Mapping):
+            content = content[key]
+    return {name: value for name, value in content.items() if isinstance(value, Tensor)}
+
+
+def fill_network(network: nn.Module, state: StateDict, path: Path) -> nn.Module:
+    """Give ``network`` the tensors of ``state``, which must match it name by name and shape by shape.
+
+    The tensors are taken over, not copied, so a network built on the meta device costs no memory
+    twice. Floating-point tensors become float32.
+
+    Args:
+        network: The network, on any device.
+        state: The tensors, in the network's own naming.
+        path: Where they came from, for the error.
+
+    Returns:
+        ``network``, in evaluation mode, its parameters frozen.
+
+    Raises:
+        WeightsInvalidError: names or shapes differ; the message says which and how many.
+    """
+    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in state.items()}
+    differing = [name for name, shape in expected.items() if found.get(name) != shape]
+    if differing:
+        name = differing[0]
+        raise WeightsInvalidError(
+            f"{path} does not fit the {type(network).__name__} network: tensor {name} should have shape "
+            f"{expected[name]} but is {found.get(name, 'missing')} "
+            f"({len(differing)} of {len(expected)} tensors differ).",
+            "Put the published file there; it may be the file of another network or release.",
+        )
+    network.load_state_dict({name: _as_float32(state[name]) for name in expected}, assign=True)
+    return network.eval().requires_grad_(False)
+
+
+def _as_float32(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.is_floating_point() else tensor
