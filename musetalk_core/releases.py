@@ -18,6 +18,7 @@ class Release:
         name: "1.0" or "1.5".
         windows: How the sound is cut into Whisper's 30 s windows: the "samples" are cut and padded
             with silence, or the log-"mel" of the whole is cut and padded with zeros.
+        sixteen_bit: Whether the sound is rounded to 16-bit samples first.
         norm_last: Whether the last Whisper state passes the encoder's final LayerNorm.
         edges: What stands for audio rows outside the sound: "zeros", or "repeat" of the edge row.
         extra_margin: Pixels by which the face box reaches below the chin.
@@ -29,6 +30,7 @@ class Release:
 
     name: str
     windows: Literal["samples", "mel"]
+    sixteen_bit: bool
     norm_last: bool
     edges: Literal["zeros", "repeat"]
     extra_margin: int
@@ -44,6 +46,7 @@ RELEASES = {
         Release(
             name="1.5",
             windows="samples",
+            sixteen_bit=False,
             norm_last=True,
             edges="zeros",
             extra_margin=10,
@@ -55,6 +58,7 @@ RELEASES = {
         Release(
             name="1.0",
             windows="mel",
+            sixteen_bit=True,
             norm_last=False,
             edges="repeat",
             extra_margin=0,

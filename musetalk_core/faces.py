@@ -1,0 +1,218 @@
+"""Frames to faces: keypoints from DWPose, the face box that MuseTalk repaints, and its usable shift.
+
+Source: the reference's ``preprocessing.py``; RTMPose's pre- and postprocessing (arXiv 2303.07399).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .errors import InputError
+from .networks import rtmpose
+
+FACE = slice(23, 91)  # the 68 face points (iBUG order) among COCO-WholeBody's 133
+_PADDING = 1.25  # of the person box, here the whole frame
+_MEAN = (123.675, 116.28, 103.53)
+_STD = (58.395, 57.12, 57.375)
+
+
+def _mirrored_keypoints() -> list[int]:
+    """Index of each COCO-WholeBody keypoint's left-right counterpart."""
+    body = [0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15]
+    feet = [20, 21, 22, 17, 18, 19]
+    face = [*range(16, -1, -1), *range(26, 16, -1), 27, 28, 29, 30, 35, 34, 33, 32, 31]
+    face += [45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40]
+    face += [54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]
+    hands = [*range(112, 133), *range(91, 112)]
+    return body + feet + [23 + i for i in face] + hands
+
+
+_MIRRORED = _mirrored_keypoints()
+
+
+@dataclass(frozen=True)
+class Observations:
+    """What the networks saw; everything about faces that does not depend on a setting.
+
+    Attributes:
+        height, width: Size of the frames in pixels.
+        landmarks: int64 (frames, 68, 2), x and y in pixels, iBUG order.
+        scores: float32 (frames, 68), SimCC scores; below about 0.3 a point is a guess.
+        detections: int64 (frames, 4), the face detector's x1, y1, x2, y2; -1 where it saw no face.
+    """
+
+    height: int
+    width: int
+    landmarks: np.ndarray
+    scores: np.ndarray
+    detections: np.ndarray
+
+
+@dataclass(frozen=True)
+class FaceTrack:
+    """Where the face is in each frame.
+
+    Attributes:
+        seen: The landmarks and detections the boxes were made from.
+        bbox_shift: Pixels by which the box's middle was moved down.
+        extra_margin: Pixels by which the box was grown at the chin.
+        boxes: int64 (frames, 4): x1, y1, x2, y2 in pixels inside the frame; zeros where no face.
+        shift_range: (minus, plus): ``bbox_shift`` is usable in -minus..plus.
+    """
+
+    seen: Observations
+    bbox_shift: int
+    extra_margin: int
+    boxes: np.ndarray
+    shift_range: tuple[int, int]
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    @property
+    def present(self) -> np.ndarray:
+        """bool (frames,): whether the frame has a face."""
+        return self.boxes.any(axis=1)
+
+
+def estimate_keypoints(network: nn.Module, frames: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Find the 133 whole-body keypoints of the one person in each frame.
+
+    The whole frame is the person box; a mirrored copy is averaged in (flip test); frames and
+    copies go through the network as one batch.
+
+    Args:
+        network: RTMPose-l, on the device to compute on.
+        frames: uint8 RGB (H, W, 3) each.
+
+    Returns:
+        Keypoints float32 (B, 133, 2) in pixels, and scores float32 (B, 133).
+    """
+    warped = [warp_to_input(frame) for frame in frames]
+    simcc_x, simcc_y = flip_tested_simcc(network, np.stack([picture for picture, _, _ in warped]))
+    points, scores = _decode_simcc(simcc_x, simcc_y)
+    size = np.array((rtmpose.INPUT_WIDTH, rtmpose.INPUT_HEIGHT), np.float32)
+    for i, (_, centre, scale) in enumerate(warped):
+        points[i] = points[i] / size * scale + centre - 0.5 * scale
+    return points, scores
+
+
+def flip_tested_simcc(network: nn.Module, pictures: np.ndarray) -> tuple[Tensor, Tensor]:
+    """SimCC scores of the pictures averaged with those of their mirror images.
+
+    Args:
+        network: RTMPose-l, on the device to compute on.
+        pictures: uint8 RGB (B, 384, 288, 3).
+
+    Returns:
+        Scores along x (B, 133, 576) and along y (B, 133, 768), two bins a pixel.
+    """
+    weight = next(network.parameters())
+    x = torch.from_numpy(pictures).to(weight.device, weight.dtype)
+    x = (x - x.new_tensor(_MEAN)) / x.new_tensor(_STD)
+    x = x.permute(0, 3, 1, 2)  # BHWC -> BCHW
+    simcc_x, simcc_y = network(torch.cat((x, x.flip(3))))
+    (x, x_mirrored), (y, y_mirrored) = simcc_x.chunk(2), simcc_y.chunk(2)
+    return (x + x_mirrored[:, _MIRRORED].flip(2)) / 2, (y + y_mirrored[:, _MIRRORED]) / 2
+
+
+def warp_to_input(frame: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Bring the whole frame to the network's input size.
+
+    Args:
+        frame: uint8 RGB (H, W, 3).
+
+    Returns:
+        The input picture, uint8 RGB (384, 288, 3), and the centre (x, y) and size (w, h) in pixels of
+        the region of the frame that it shows.
+    """
+    height, width = frame.shape[:2]
+    aspect = rtmpose.INPUT_WIDTH / rtmpose.INPUT_HEIGHT
+    w, h = width * _PADDING, height * _PADDING
+    scale = np.array((w, w / aspect) if w > h * aspect else (h * aspect, h), np.float32)
+    centre = np.array((width / 2, height / 2), np.float32)
+    zoom = rtmpose.INPUT_WIDTH / float(scale[0])
+    shift = np.array((rtmpose.INPUT_WIDTH, rtmpose.INPUT_HEIGHT)) / 2 - zoom * centre
+    matrix = np.array([[zoom, 0, shift[0]], [0, zoom, shift[1]]])
+    size = (rtmpose.INPUT_WIDTH, rtmpose.INPUT_HEIGHT)
+    return cv2.warpAffine(frame, matrix, size, flags=cv2.INTER_LINEAR), centre, scale
+
+
+def _decode_simcc(simcc_x: Tensor, simcc_y: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Each axis' argmax in input pixels (B, K, 2), and the smaller of the two maxima (B, K)."""
+    value_x, x = simcc_x.max(dim=2)
+    value_y, y = simcc_y.max(dim=2)
+    scores = torch.minimum(value_x, value_y).float()
+    points = torch.stack((x, y), dim=2).float()
+    points[scores <= 0] = -1
+    return (points / rtmpose.SIMCC_SPLIT_RATIO).cpu().numpy(), scores.cpu().numpy()
+
+
+def face_boxes(landmarks: np.ndarray, detections: np.ndarray, bbox_shift: int) -> np.ndarray:
+    """The reference's face boxes: the upper edge mirrors the chin about nose point 29, shifted.
+
+    Args:
+        landmarks: int64 (frames, 68, 2), px.
+        detections: int64 (frames, 4), px; -1 where no face.
+        bbox_shift: Pixels to move the middle down; positive opens the mouth more.
+
+    Returns:
+        int64 (frames, 4): x1, y1, x2, y2; zeros where no face; the detection where the landmarks
+        give an empty box or one that leaves the frame on the left.
+    """
+    x, y = landmarks[..., 0], landmarks[..., 1]
+    middle = y[:, 29] + bbox_shift
+    bottom = y.max(axis=1)
+    top = np.maximum(0, 2 * middle - bottom)
+    boxes = np.stack((x.min(axis=1), top, x.max(axis=1), bottom), axis=1)
+    unusable = (boxes[:, 3] <= boxes[:, 1]) | (boxes[:, 2] <= boxes[:, 0]) | (boxes[:, 0] < 0)
+    boxes = np.where(unusable[:, None], detections, boxes)
+    return np.where(_seen(detections)[:, None], boxes, 0)
+
+
+def shift_range(landmarks: np.ndarray, detections: np.ndarray) -> tuple[int, int]:
+    """How far ``bbox_shift`` may go up and down: mean nose steps 29-30 and 28-29 over the frames.
+
+    Returns:
+        (minus, plus) in pixels, truncated; (0, 0) where no frame has a face.
+    """
+    nose = landmarks[_seen(detections)][:, 28:31, 1]
+    if not len(nose):
+        return 0, 0
+    return int((nose[:, 2] - nose[:, 1]).mean()), int((nose[:, 1] - nose[:, 0]).mean())
+
+
+def _seen(detections: np.ndarray) -> np.ndarray:
+    return detections[:, 2] >= 0
+
+
+def make_track(seen: Observations, bbox_shift: int, extra_margin: int) -> FaceTrack:
+    """Boxes for the observed faces; cheap, so that settings can change without any network.
+
+    Args:
+        seen: What the networks saw.
+        bbox_shift: Pixels, see `face_boxes`.
+        extra_margin: Pixels to grow the box at the chin.
+
+    Raises:
+        InputError: the shift leaves no face box in any frame that has a face.
+    """
+    boxes = face_boxes(seen.landmarks, seen.detections, bbox_shift)
+    has_face = boxes.any(axis=1)
+    boxes[has_face, 3] += extra_margin
+    boxes = np.clip(boxes, 0, (seen.width, seen.height, seen.width, seen.height))
+    empty = (boxes[:, 2] <= boxes[:, 0]) | (boxes[:, 3] <= boxes[:, 1])
+    boxes[empty] = 0
+    usable = shift_range(seen.landmarks, seen.detections)
+    if has_face.any() and empty.all():
+        raise InputError(
+            f"With bbox_shift {bbox_shift} no face box is left inside the frame.",
+            f"Keep it within [-{usable[0]} ~ {usable[1]}].",
+        )
+    return FaceTrack(seen, bbox_shift, extra_margin, boxes, usable)

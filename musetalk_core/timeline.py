@@ -1,0 +1,53 @@
+"""Which source frame and which moment of the sound belong to which output frame.
+
+All of it in exact fractions: at 29.97 frames a second a truncated rate drifts 1.9 s a minute.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from .errors import InputError
+
+TRAINED_FPS = Fraction(25)  # the rate MuseTalk was trained at
+
+
+def exact_rate(fps: float | Fraction) -> Fraction:
+    """The frame rate that a number means: 29.97 is 2997/100, 30000/1001 as a float is itself again.
+
+    Args:
+        fps: Frames a second, above 0 and at most 240.
+
+    Raises:
+        InputError: the rate is not in that range.
+    """
+    if not 0 < fps <= 240:
+        raise InputError(f"{fps} is not a usable frame rate.", "Give frames per second between 0 and 240.")
+    return Fraction(fps).limit_denominator(100_000)
+
+
+def frame_count(samples: int, sample_rate: int, fps: Fraction) -> int:
+    """Whole frames that fit into a sound: floor(duration * fps)."""
+    return int(Fraction(samples, sample_rate) * fps)
+
+
+def pingpong(index: int, length: int) -> int:
+    """Source frame of output frame ``index``: 0..n-1, n-1..0, repeating, for n = ``length``."""
+    position = index % (2 * length)
+    return min(position, 2 * length - 1 - position)
+
+
+def conform(length: int, source_fps: Fraction, fps: Fraction) -> list[int]:
+    """Source frames to show when a clip of ``source_fps`` is played at ``fps`` for the same time.
+
+    Args:
+        length: Source frames, at least 1.
+        source_fps: Their rate.
+        fps: The rate wanted.
+
+    Returns:
+        One source index for each frame at ``fps``, the one on screen at the frame's middle; at
+        least one.
+    """
+    count = max(1, round(length * fps / source_fps))
+    return [min(length - 1, int((i + Fraction(1, 2)) * source_fps / fps)) for i in range(count)]

@@ -1,0 +1,34 @@
+"""Reference results: the project's copies, or another folder of the same files (``--golden-dir``)."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--golden-dir",
+        type=Path,
+        default=Path(__file__).parent / "golden",
+        help="folder of the reference .npz files",
+    )
+
+
+@pytest.fixture(scope="session")
+def golden(request):
+    folder = request.config.getoption("--golden-dir")
+    return lambda name: np.load(folder / f"{name}.npz")
+
+
+@pytest.fixture(autouse=True)
+def _inference():
+    with torch.inference_mode():
+        yield
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.parity)
