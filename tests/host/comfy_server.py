@@ -123,7 +123,8 @@ class ComfyServer(ComfyClient):
         return [
             *(str(self._python), str(self._main), "--cpu", "--disable-auto-launch", "--disable-api-nodes"),
             *("--listen", "127.0.0.1", "--port", str(self._port)),
-            *("--base-directory", str(self.base), "--database-url", "sqlite:///:memory:"),
+            *("--base-directory", str(self.base)),
+            *("--database-url", f"sqlite:///{self.base / 'user' / 'comfyui.db'}"),
             *self._extra_args,
         ]
 

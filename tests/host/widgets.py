@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-_WIDGET_TYPES = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
+_DYNAMIC_COMBO = "COMFY_DYNAMICCOMBO_V3"  # makes further widgets, as many as its value asks for
+_WIDGET_TYPES = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO", _DYNAMIC_COMBO}
 _SEED_NAMES = {"seed", "noise_seed"}
 
 
@@ -22,7 +23,9 @@ def widget_values(node: dict[str, Any], node_info: dict[str, Any]) -> dict[str, 
     saved = node.get("widgets_values") or []
     values = saved if isinstance(saved, dict) else _by_name(saved, node_info)
     named = {}
-    for name, _, required in _widgets(node_info):
+    for name, spec, required in _widgets(node_info):
+        if _kind(spec) == _DYNAMIC_COMBO:
+            raise WorkflowError(f"{describe(node)}: {name!r} is a dynamic combo, which is not supported")
         if name in values:
             named[name] = as_literal(values[name])
         elif required:

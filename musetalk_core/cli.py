@@ -1,0 +1,196 @@
+"""The same work without a graph: ``python -m musetalk_core run | download | doctor | bench``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+from .errors import MuseTalkError
+from .progress import Progress
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; 0 when it worked, 1 with a message when it could not, 130 when interrupted."""
+    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    args = _parser().parse_args(argv)
+    try:
+        return args.command(args)
+    except MuseTalkError as error:
+        print(f"\nerror: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\ninterrupted; nothing was written", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="musetalk_core", description="MuseTalk lip-sync from the command line.")
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    run = commands.add_parser("run", help="make a face say a voice")
+    run.set_defaults(command=_run)
+    run.add_argument("--source", type=Path, required=True, metavar="FACE", help="a video, an image, or a folder of images")
+    run.add_argument("--audio", type=Path, required=True, metavar="VOICE", help="any file with sound")
+    run.add_argument("--output", type=Path, required=True, metavar="OUT.mp4")
+    run.add_argument("--bbox-shift", type=int, default=0, metavar="N", help="pixels; more opens the mouth more")
+    run.add_argument("--extra-margin", type=int, metavar="N", help="pixels below the chin (1.5; default 10)")
+    run.add_argument("--fps", type=_rate, metavar="F", help="of the output, such as 25 or 30000/1001; default the source's")
+    run.add_argument("--face-track", type=Path, metavar="FILE", help="use a saved face track")
+    run.add_argument("--save-face-track", type=Path, metavar="FILE", help="save the face track for next time")
+    run.add_argument("--backend", choices=["torch", "mmpose"], default="torch", help="of DWPose")
+    run.add_argument("--batch-size", type=_positive, default=8, metavar="N")
+    run.add_argument("--seed", type=int, metavar="N", help="sample the VAE's posterior, as the original code does")
+    _add_model_options(run)
+
+    download = commands.add_parser("download", help="fetch missing weight files and check them")
+    download.set_defaults(command=_download)
+    _add_release(download)
+    download.add_argument("--weights", type=Path, metavar="DIR", help="where to; default models/musetalk")
+
+    doctor = commands.add_parser("doctor", help="say what is there, what is missing and what will be used")
+    doctor.set_defaults(command=_doctor)
+    doctor.add_argument("--weights", type=Path, metavar="DIR", help="default models/musetalk")
+    doctor.add_argument("--json", action="store_true", help="for machines")
+
+    bench = commands.add_parser("bench", help="time each stage")
+    bench.set_defaults(command=_bench)
+    bench.add_argument("--json", action="store_true", help="for machines")
+    bench.add_argument("--batch-size", type=_positive, default=4, metavar="N")
+    bench.add_argument("--size", type=_size, default=(704, 1216), metavar="WxH", help="of the frames; default 704x1216")
+    _add_model_options(bench, default="synthetic-full")
+    return parser
+
+
+def _add_release(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--release", choices=["1.5", "1.0"], default="1.5")
+
+
+def _add_model_options(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+    _add_release(parser)
+    parser.add_argument(
+        "--weights",
+        default=default,
+        metavar="DIR",
+        help="folder of the weights, or 'synthetic' (stand-ins that only check the installation: the mouth is "
+        f"noise), or 'synthetic-full' (the same at full size); default {default or 'models/musetalk'}",
+    )
+    parser.add_argument("--precision", choices=["auto", "fp32", "fp16", "bf16"], default="auto")
+
+
+def _run(args: argparse.Namespace) -> int:
+    from . import job
+
+    kinds = _kinds_for(args.face_track)
+    settings = job.Settings(
+        bbox_shift=args.bbox_shift,
+        extra_margin=args.extra_margin,
+        fps=args.fps,
+        face_track=args.face_track,
+        save_face_track=args.save_face_track,
+        backend=args.backend,
+        batch_size=args.batch_size,
+        seed=args.seed,
+    )
+    started = time.perf_counter()
+    models = _open(args, kinds)
+    outcome = job.run(models, args.source, args.audio, args.output, settings, _bar)
+    seconds = time.perf_counter() - started
+    print(
+        f"\n{args.output}: {outcome.frames} frames at {float(outcome.fps):g} fps in {seconds:.1f} s"
+        + (f", {outcome.faceless} source frames without a face passed through" if outcome.faceless else "")
+        + (" - made with SYNTHETIC WEIGHTS, the mouth is noise" if models.synthetic else "")
+    )
+    return 0
+
+
+def _kinds_for(face_track: Path | None) -> list[str]:
+    from .cache import KINDS
+    from .weights import FACE_KINDS
+
+    return [kind for kind in KINDS if not (face_track and kind in FACE_KINDS)]
+
+
+def _open(args: argparse.Namespace, kinds: Sequence[str]):
+    from . import weights
+    from .cache import ByteBudget, ModelCache
+    from .models import choose_device
+    from .releases import get_release
+
+    cache = ModelCache(ByteBudget(choose_device()))
+    synthetic = {"synthetic": "small", "synthetic-full": "full"}.get(args.weights)
+    roots = [Path(args.weights)] if args.weights and not synthetic else weights.default_roots()
+    return weights.open_models(
+        get_release(args.release), roots, cache, args.precision, synthetic=synthetic, kinds=kinds
+    )
+
+
+def _download(args: argparse.Namespace) -> int:
+    from . import download, manifest, weights
+    from .releases import get_release
+
+    roots = [args.weights] if args.weights else weights.default_roots()
+    files = weights.missing(get_release(args.release), roots)
+    for file in files:
+        print(f"{manifest.describe(file)} -> {roots[0] / file.path}")
+    download.fetch_all(files, roots[0], _bar("download"))
+    print(f"All weights of MuseTalk {args.release} are in {roots[0]}.")
+    return 0
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    from . import doctor, weights
+
+    report = doctor.examine([args.weights] if args.weights else weights.default_roots())
+    print(json.dumps(report, indent=1) if args.json else doctor.describe(report))
+    return 0 if report["sound"] else 1
+
+
+def _bench(args: argparse.Namespace) -> int:
+    from . import bench
+    from .cache import KINDS
+
+    report = bench.measure(_open(args, KINDS), args.size, args.batch_size, _bar("bench"))
+    print(json.dumps(report, indent=1) if args.json else bench.table(report))
+    return 0
+
+
+def _bar(stage: str) -> Progress:
+    """Progress as one line on a terminal, nothing where the output is a file."""
+    if not sys.stderr.isatty():
+        return lambda done, total, preview: None
+    print(file=sys.stderr)
+
+    def report(done: int, total: int, preview=None) -> None:
+        share = done / total if total else 0
+        print(f"\r{stage:>9} [{'#' * int(30 * share):<30}] {share:4.0%} ", end="", file=sys.stderr, flush=True)
+
+    return report
+
+
+def _rate(text: str) -> Fraction:
+    from .timeline import exact_rate
+
+    try:
+        return exact_rate(Fraction(text))
+    except (ValueError, ZeroDivisionError, MuseTalkError) as error:
+        raise argparse.ArgumentTypeError(f"{text} is not a frame rate such as 25, 29.97 or 30000/1001") from error
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
+    return int(text)
+
+
+def _size(text: str) -> tuple[int, int]:
+    try:
+        width, height = map(_positive, text.lower().split("x"))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text} is not a size such as 704x1216") from error
+    return width, height

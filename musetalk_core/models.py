@@ -1,0 +1,84 @@
+"""The handle that all stages share: which release, which weights, and the cache they come from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from .cache import ModelCache, Source
+from .networks.vae import DiffusersCodec, VaeCodec
+from .releases import Release
+
+if TYPE_CHECKING:
+    from whisper.model import AudioEncoder
+
+
+@dataclass(frozen=True)
+class Models:
+    """Networks by name, loaded on first use and made resident on every use.
+
+    Attributes:
+        release: The release the UNet's weights belong to.
+        sources: Kind of network to where its weights come from.
+        dtype: Of UNet and VAE; the small networks compute in float32.
+        cache: Holds the networks.
+        host_vae: A VAE of the host's to use instead of our own.
+    """
+
+    release: Release
+    sources: Mapping[str, Source] = field(hash=False)
+    dtype: torch.dtype
+    cache: ModelCache = field(repr=False)
+    host_vae: VaeCodec | None = None
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether any of the weights is a stand-in."""
+        return any(source.synthetic for source in self.sources.values())
+
+    def unet(self) -> nn.Module:
+        return self._network("unet", self.dtype)
+
+    def vae(self) -> VaeCodec:
+        return self.host_vae or DiffusersCodec(self._network("vae", self.dtype))
+
+    def whisper(self) -> AudioEncoder:
+        return self._network("whisper", torch.float32)
+
+    def dwpose(self) -> nn.Module:
+        return self._network("dwpose", torch.float32)
+
+    def face_parse(self) -> nn.Module:
+        return self._network("face_parse", torch.float32)
+
+    def s3fd(self) -> nn.Module:
+        return self._network("s3fd", torch.float32)
+
+    def _network(self, kind: str, dtype: torch.dtype) -> nn.Module:
+        return self.cache.network(self.sources[kind], dtype)
+
+
+def choose_device() -> torch.device:
+    """CUDA (also ROCm) if there is one, else Apple's MPS, else the CPU."""
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+PRECISIONS = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """The dtype for UNet and VAE.
+
+    Args:
+        precision: "auto" (half on CUDA, float32 elsewhere) or a key of `PRECISIONS`.
+        device: Where they compute.
+    """
+    if precision == "auto":
+        precision = "fp16" if device.type == "cuda" else "fp32"
+    return PRECISIONS[precision]

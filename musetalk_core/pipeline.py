@@ -1,0 +1,369 @@
+"""The stages on whole clips: each batched, reporting progress, skipping what nobody will see.
+
+Frames come as any sequence of uint8 RGB (H, W, 3) arrays, so that a host can convert lazily.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import audio, blending, faces, latents, masks
+from .audio import AudioFeatures
+from .errors import InputError, NoFaceError
+from .faces import FaceTrack, Observations
+from .models import Models
+from .networks import s3fd
+from .progress import Progress, silent
+from .releases import MaskMode
+from .synthetic import stamp
+from .timeline import pingpong
+
+log = logging.getLogger(__name__)
+
+Frames = Sequence[np.ndarray]
+KeypointEstimator = Callable[[Sequence[np.ndarray]], "tuple[np.ndarray, np.ndarray]"]
+
+_DETECTOR_BATCH_PIXELS = 1280 * 720  # S3FD at full resolution needs about 2 GB for each million pixels
+
+
+@dataclass(frozen=True)
+class FaceLatents:
+    """UNet inputs for each source frame.
+
+    Attributes:
+        values: float32 (frames, 8, 32, 32); zeros where the frame has no face.
+        present: bool (frames,).
+    """
+
+    values: Tensor
+    present: np.ndarray
+
+
+@torch.inference_mode()
+def encode_audio(
+    models: Models, waveform: np.ndarray, sample_rate: int, fps: Fraction, progress: Progress = silent
+) -> AudioFeatures:
+    """`audio.encode` with the models' Whisper and release."""
+    return audio.encode(models.whisper(), waveform, sample_rate, fps, models.release, progress)
+
+
+@torch.inference_mode()
+def observe_faces(
+    models: Models,
+    frames: Frames,
+    batch_size: int = 8,
+    keypoints: KeypointEstimator | None = None,
+    progress: Progress = silent,
+) -> Observations:
+    """Run both face networks over all frames.
+
+    Args:
+        models: The networks.
+        frames: At least one, all of one size.
+        batch_size: Frames a pass of DWPose; S3FD takes as many as fit a fixed number of pixels.
+        keypoints: Another estimator to use instead of our RTMPose; same results as
+            `faces.estimate_keypoints`.
+        progress: Called once a batch.
+    """
+    height, width = frames[0].shape[:2]
+    estimate = keypoints or (lambda batch: faces.estimate_keypoints(models.dwpose(), batch))
+    detector_batch = max(1, min(batch_size, _DETECTOR_BATCH_PIXELS // (height * width)))
+    points, scores, detections = [], [], []
+    for start in range(0, len(frames), batch_size):
+        batch = [frames[i] for i in range(start, min(start + batch_size, len(frames)))]
+        found = estimate(batch)
+        points.append(found[0][:, faces.FACE])
+        scores.append(found[1][:, faces.FACE])
+        for first in range(0, len(batch), detector_batch):
+            detections.append(s3fd.detect(models.s3fd(), np.stack(batch[first : first + detector_batch])))
+        progress(start + len(batch), len(frames), batch[0])
+    landmarks = np.concatenate(points).astype(np.int64)  # truncated, as the reference does
+    return Observations(height, width, landmarks, np.concatenate(scores), np.concatenate(detections))
+
+
+def track_faces(models: Models, seen: Observations, bbox_shift: int, extra_margin: int | None = None) -> FaceTrack:
+    """Boxes for the observed faces; runs no network.
+
+    Args:
+        models: Its release says how far the box reaches below the chin.
+        seen: What the networks saw.
+        bbox_shift: Pixels to move the box's middle down.
+        extra_margin: Pixels below the chin instead of the release's; 1.0 knows none and stays at 0.
+
+    Raises:
+        NoFaceError: there is no face in any frame.
+        InputError: the shift leaves no box inside the frame.
+    """
+    margin = models.release.extra_margin
+    if margin and extra_margin is not None:
+        margin = extra_margin
+    track = faces.make_track(seen, bbox_shift, margin)
+    without = np.flatnonzero(~track.present)
+    if len(without) == len(track):
+        raise NoFaceError(
+            f"No face was found in any of the {len(track)} frames.",
+            "Use pictures in which the whole face is visible, upright and at least about 64 pixels high.",
+        )
+    if len(without):
+        log.warning(
+            "MuseTalk: %d of %d frames have no face and pass through untouched: %s",
+            len(without),
+            len(track),
+            ", ".join(map(str, without[:20])) + (" ..." if len(without) > 20 else ""),
+        )
+    return track
+
+
+def _check_fit(frames: Frames, track: FaceTrack) -> None:
+    height, width = frames[0].shape[:2]
+    if (height, width) != (track.seen.height, track.seen.width):
+        raise InputError(
+            f"The face track is for frames of {track.seen.width} x {track.seen.height}, "
+            f"but these are {width} x {height}.",
+            "Make the face track from the same frames.",
+        )
+    if len(track) > len(frames):
+        raise InputError(
+            f"The face track has {len(track)} frames but only {len(frames)} pictures came.",
+            "Connect the frames that the face track was made from.",
+        )
+
+
+@torch.inference_mode()
+def encode_faces(
+    models: Models,
+    frames: Frames,
+    track: FaceTrack,
+    batch_size: int = 8,
+    seed: int | None = None,
+    progress: Progress = silent,
+) -> FaceLatents:
+    """VAE latents of the face in each frame, mouth masked and as it is.
+
+    Args:
+        models: The networks.
+        frames: The frames the track was made from.
+        track: Where the faces are.
+        batch_size: Faces a pass (each is encoded twice).
+        seed: Sample the VAE's posterior, as the reference does; its mode when None.
+        progress: Called once a batch.
+
+    Raises:
+        InputError: frames and track do not belong together.
+    """
+    _check_fit(frames, track)
+    generator = None if seed is None else torch.Generator("cpu").manual_seed(seed)
+    values = torch.zeros(len(track), 8, latents.LATENT_SIZE, latents.LATENT_SIZE)
+    present = np.flatnonzero(track.present)
+    for chunk in _chunks(present, batch_size):
+        crops = np.stack([latents.crop_face(frames[i], track.boxes[i]) for i in chunk])
+        values[chunk] = latents.encode_crops(models.vae(), crops, generator)
+        progress(int(np.searchsorted(present, chunk[-1])) + 1, len(present), crops[0])
+    return FaceLatents(values, track.present)
+
+
+def source_of(index: int, source_frames: int) -> int:
+    """Which source frame an output frame shows."""
+    return pingpong(index, source_frames)
+
+
+@torch.inference_mode()
+def predict(
+    models: Models,
+    encoded: FaceLatents,
+    features: AudioFeatures,
+    batch_size: int = 8,
+    frames: range | None = None,
+    progress: Progress = silent,
+) -> tuple[Tensor, np.ndarray]:
+    """The UNet over output frames.
+
+    Args:
+        models: The networks.
+        encoded: Latents of the source frames; there may be more than the sound needs.
+        features: Audio features; they say how many frames to make.
+        batch_size: Frames a pass.
+        frames: Which output frames; all when None.
+        progress: Called once a batch.
+
+    Returns:
+        Predicted latents float32 (frames, 4, 32, 32) on the CPU, scaled, zeros where the source frame
+        has no face; and bool (frames,), whether it has one.
+
+    Raises:
+        InputError: the audio features are another release's.
+    """
+    if features.release != models.release.name:
+        raise InputError(
+            f"The audio features are of MuseTalk {features.release}, the UNet of {models.release.name}.",
+            "Connect the same models to Whisper Encode and Inpaint.",
+        )
+    frames = frames if frames is not None else range(features.frames)
+    source = np.array([source_of(i, len(encoded.present)) for i in frames])
+    present = encoded.present[source]
+    out = torch.zeros(len(frames), 4, latents.LATENT_SIZE, latents.LATENT_SIZE)
+    wanted = np.flatnonzero(present)
+    for done, chunk in _counted(_chunks(wanted, batch_size)):
+        tokens = torch.cat([features.tokens(frames[i], frames[i] + 1) for i in chunk])
+        out[chunk] = latents.inpaint(models.unet(), encoded.values[source[chunk]], tokens).float().cpu()
+        progress(done, len(wanted), None)
+    return out, present
+
+
+@torch.inference_mode()
+def decode(
+    models: Models, predicted: Tensor, present: np.ndarray, batch_size: int = 8, progress: Progress = silent
+) -> np.ndarray:
+    """Predicted latents to faces.
+
+    Args:
+        models: The networks.
+        predicted: (frames, 4, 32, 32), scaled.
+        present: bool (frames,); the others are not decoded.
+        batch_size: Faces a pass.
+        progress: Called once a batch, with a face.
+
+    Returns:
+        uint8 RGB (frames, 256, 256, 3), black where not present.
+    """
+    out = np.zeros((len(predicted), *(8 * side for side in predicted.shape[2:]), 3), np.uint8)
+    wanted = np.flatnonzero(present)
+    for done, chunk in _counted(_chunks(wanted, batch_size)):
+        out[chunk] = latents.decode_faces(models.vae(), predicted[chunk])
+        progress(done, len(wanted), out[chunk[-1]])
+    return out
+
+
+class Blender:
+    """Blends faces into frames, parsing each source frame once and only if it is used.
+
+    Args:
+        models: The networks; the release gives the mask's settings.
+        frames: The source frames.
+        track: Where the faces are.
+        mask_mode: Instead of the release's.
+        cheek_width: Instead of the release's, for mode "jaw".
+
+    Raises:
+        InputError: frames and track do not belong together.
+    """
+
+    def __init__(
+        self,
+        models: Models,
+        frames: Frames,
+        track: FaceTrack,
+        mask_mode: MaskMode | None = None,
+        cheek_width: int | None = None,
+    ) -> None:
+        _check_fit(frames, track)
+        self._models = models
+        self._frames = frames
+        self._track = track
+        self._mode = mask_mode or models.release.mask_mode
+        self._cheek_width = models.release.cheek_width if cheek_width is None else cheek_width
+        self._masks: dict[int, tuple[blending.Square, np.ndarray]] = {}
+
+    def blend_all(self, painted: Frames, batch_size: int = 8, progress: Progress = silent) -> Iterator[np.ndarray]:
+        """`blend` for all faces, batch by batch.
+
+        Args:
+            painted: uint8 RGB (h, w, 3) each, one for every output frame.
+            batch_size: Frames parsed at once.
+            progress: Called once a batch, with its last frame.
+
+        Yields:
+            uint8 RGB (H, W, 3) each.
+        """
+        for start in range(0, len(painted), batch_size):
+            stop = min(start + batch_size, len(painted))
+            for frame in self.blend(start, [painted[i] for i in range(start, stop)]):
+                yield frame
+            progress(stop, len(painted), frame)
+
+    @torch.inference_mode()
+    def blend(self, first: int, painted: Frames) -> Iterator[np.ndarray]:
+        """Output frames ``first``, ``first`` + 1, ...: the source frame with the face in its box.
+
+        Args:
+            first: Index of the first output frame.
+            painted: uint8 RGB (h, w, 3) faces; ignored where the source frame has none.
+
+        Yields:
+            uint8 RGB (H, W, 3) each.
+        """
+        sources = [source_of(first + i, len(self._track)) for i in range(len(painted))]
+        self._parse({i for i in sources if self._track.present[i]})
+        for source, face in zip(sources, painted, strict=True):
+            frame = self._frames[source].copy()
+            if self._track.present[source]:
+                square, mask = self._masks[source]
+                blending.composite(frame, face, self._track.boxes[source], mask, square)
+            yield stamp(frame) if self._models.synthetic else frame
+
+    def _parse(self, sources: set[int]) -> None:
+        new = sorted(sources - self._masks.keys())
+        if not new:
+            return
+        release = self._models.release
+        squares = [blending.blending_square(self._track.boxes[i], release.crop_expand) for i in new]
+        cuts = [blending.cut_square(self._frames[i], square) for i, square in zip(new, squares, strict=True)]
+        labels = masks.parse_faces(self._models.face_parse(), cuts)
+        for i, square, label_map in zip(new, squares, labels, strict=True):
+            region = masks.select_region(label_map, self._mode, self._cheek_width)
+            self._masks[i] = square, blending.soften(region, self._track.boxes[i], square, release.blur_ratio)
+
+
+def lip_sync(
+    models: Models,
+    frames: Frames,
+    track: FaceTrack,
+    features: AudioFeatures,
+    batch_size: int = 8,
+    seed: int | None = None,
+    progress: Progress = silent,
+) -> Iterator[np.ndarray]:
+    """The whole job: the source face speaking the sound, frame by frame as they are ready.
+
+    Args:
+        models: The networks.
+        frames: Source frames.
+        track: Where the face is in them.
+        features: What is to be said; one output frame each.
+        batch_size: Frames a pass.
+        seed: Sample the VAE's posterior, as the reference does; its mode when None.
+        progress: Called once a batch with the last finished frame.
+
+    Yields:
+        uint8 RGB (H, W, 3), as many as the features have frames.
+    """
+    encoded = encode_faces(
+        models, frames, track, batch_size, seed, lambda _, __, crop: progress(0, features.frames, crop)
+    )
+    blender = Blender(models, frames, track)
+    for start in range(0, features.frames, batch_size):
+        batch = range(start, min(start + batch_size, features.frames))
+        predicted, present = predict(models, encoded, features, batch_size, batch)
+        painted = decode(models, predicted, present, batch_size)
+        for frame in blender.blend(start, painted):
+            yield frame
+        progress(batch.stop, features.frames, frame)
+
+
+def _chunks(indices: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    for start in range(0, len(indices), size):
+        yield indices[start : start + size]
+
+
+def _counted(chunks: Iterator[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
+    done = 0
+    for chunk in chunks:
+        done += len(chunk)
+        yield done, chunk

@@ -1,0 +1,50 @@
+"""A picture of what the landmarks node found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from .faces import FaceTrack
+
+_MOST_FRAMES = 16
+_LONGEST_SIDE = 768  # px
+_POINT, _BOX, _MIDDLE = (0, 255, 120), (255, 200, 0), (255, 60, 60)
+
+
+def draw_track(frames: Sequence[np.ndarray], track: FaceTrack) -> list[np.ndarray]:
+    """Frames with the 68 points, the face box, its middle, and the usable range written above.
+
+    Args:
+        frames: uint8 RGB (H, W, 3), those the track was made from.
+        track: The track.
+
+    Returns:
+        uint8 RGB pictures of one size, longer side at most 768: up to 16 frames, evenly spaced.
+    """
+    count = min(_MOST_FRAMES, len(track))
+    chosen = np.linspace(0, len(track) - 1, count).round().astype(int)
+    return [_draw(frames[i], track, i) for i in chosen]
+
+
+def _draw(frame: np.ndarray, track: FaceTrack, index: int) -> np.ndarray:
+    zoom = min(1.0, _LONGEST_SIDE / max(frame.shape[:2]))
+    out = cv2.resize(frame, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA) if zoom < 1 else frame.copy()
+    thickness = max(1, round(out.shape[1] / 512))
+    minus, plus = track.shift_range
+    text = f"frame {index}: bbox_shift {track.bbox_shift}, usable [-{minus} ~ {plus}]"
+    if track.present[index]:
+        x1, y1, x2, y2 = (int(v * zoom) for v in track.boxes[index])
+        middle = int((track.seen.landmarks[index, 29, 1] + track.bbox_shift) * zoom)
+        cv2.rectangle(out, (x1, y1), (x2, y2), _BOX, thickness)
+        cv2.line(out, (x1, middle), (x2, middle), _MIDDLE, thickness)
+        for x, y in (track.seen.landmarks[index] * zoom).astype(int):
+            cv2.circle(out, (int(x), int(y)), thickness, _POINT, -1)
+    else:
+        text = f"frame {index}: no face, passes through untouched"
+    size = out.shape[1] / 900
+    for colour, width in (((0, 0, 0), 3 * thickness), ((255, 255, 255), thickness)):
+        cv2.putText(out, text, (8, int(30 * size) + 8), cv2.FONT_HERSHEY_SIMPLEX, size, colour, width, cv2.LINE_AA)
+    return out

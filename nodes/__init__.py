@@ -1,0 +1,36 @@
+"""The extension: the ordered list of nodes."""
+
+from comfy_api.v0_0_2 import ComfyExtension, io
+
+from . import host
+from .dwpose_landmarks import DWPoseLandmarks
+from .face_parse_blend import FaceParseBlend
+from .inpaint import Inpaint
+from .load_face_track import LoadFaceTrack
+from .load_models import LoadModels
+from .save_face_track import SaveFaceTrack
+from .vae_decode import VAEDecode
+from .vae_encode import VAEEncode
+from .whisper_encode import WhisperEncode
+
+
+class MuseTalkExtension(ComfyExtension):
+    async def on_load(self) -> None:
+        host.register_model_folder()
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        return [
+            LoadModels,
+            WhisperEncode,
+            DWPoseLandmarks,
+            VAEEncode,
+            Inpaint,
+            VAEDecode,
+            FaceParseBlend,
+            SaveFaceTrack,
+            LoadFaceTrack,
+        ]
+
+
+async def comfy_entrypoint() -> MuseTalkExtension:
+    return MuseTalkExtension()

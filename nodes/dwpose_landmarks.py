@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from comfy_api.v0_0_2 import io
+
+from ..musetalk_core import mmpose_backend, pipeline
+from ..musetalk_core.preview import draw_track
+from . import host
+from .sockets import CATEGORY, Audio, Faces, batch_size_input, models_input
+from .tensors import ImageFrames, to_image
+
+
+class DWPoseLandmarks(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="MuseTalkDWPoseLandmarks",
+            display_name="MuseTalk DWPose Landmarks",
+            category=CATEGORY,
+            description="Finds the face in every frame and the box that MuseTalk repaints. Frames without a face "
+            "pass through untouched.",
+            inputs=[
+                models_input(),
+                io.Image.Input("images", tooltip="The source frames; one picture makes a talking still."),
+                io.Int.Input(
+                    "bbox_shift",
+                    default=0,
+                    min=-100,
+                    max=100,
+                    tooltip="Moves the middle of the face box, in pixels. Down (positive) opens the mouth more, up "
+                    "(negative) less. Stay within the range shown in the preview. Changing it runs no face "
+                    "network again.",
+                ),
+                io.Int.Input(
+                    "extra_margin",
+                    default=10,
+                    min=0,
+                    max=100,
+                    tooltip="Pixels added below the chin, release 1.5 only: raise it when an open jaw is cut off.",
+                ),
+                batch_size_input("Frames"),
+                io.Combo.Input(
+                    "backend",
+                    options=list(mmpose_backend.BACKENDS),
+                    default="torch",
+                    tooltip="torch: built in. mmpose: your own working installation of it, with the same weights.",
+                ),
+                Audio.Input(
+                    "audio_features",
+                    optional=True,
+                    tooltip="Connect it to look only at the frames that the voice will reach.",
+                ),
+            ],
+            outputs=[
+                Faces.Output(display_name="faces"),
+                io.Image.Output(
+                    display_name="preview",
+                    tooltip="Up to 16 frames with points, box and usable range drawn in.",
+                ),
+                io.Int.Output(display_name="shift_min", tooltip="Lowest usable bbox_shift."),
+                io.Int.Output(display_name="shift_max", tooltip="Highest usable bbox_shift."),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls, models, images, bbox_shift, extra_margin, batch_size, backend, audio_features=None
+    ) -> io.NodeOutput:
+        frames = ImageFrames(images, audio_features.frames if audio_features else None)
+        seen = host.observation_memo().get(
+            images,
+            (len(frames), backend, models.sources["dwpose"], models.sources["s3fd"]),
+            lambda: pipeline.observe_faces(
+                models, frames, batch_size, mmpose_backend.BACKENDS[backend](models), host.progress()
+            ),
+        )
+        track = pipeline.track_faces(models, seen, bbox_shift, extra_margin)
+        drawn = draw_track(frames, track)
+        minus, plus = track.shift_range
+        return io.NodeOutput(track, to_image(drawn, len(drawn)), -minus, plus)

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from comfy_api.v0_0_2 import io
+
+from ..musetalk_core import pipeline
+from . import host
+from .sockets import CATEGORY, Faces, batch_size_input, models_input
+from .tensors import ImageFrames, to_image
+
+_AS_RELEASE = "as the release"
+
+
+class FaceParseBlend(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="MuseTalkFaceParseBlend",
+            display_name="MuseTalk Face Parse Blend",
+            category=CATEGORY,
+            description="Puts each painted face back into its frame along a mask that follows the jaw. Frames run "
+            "forwards and backwards for as long as there are faces.",
+            inputs=[
+                models_input(),
+                io.Image.Input("images", tooltip="The source frames."),
+                io.Image.Input("faces_painted", tooltip="From MuseTalk VAE Decode, any size."),
+                Faces.Input("faces", tooltip="The face track the painted faces belong to."),
+                io.Combo.Input(
+                    "mask_mode",
+                    options=[_AS_RELEASE, "jaw", "raw", "neck", "face"],
+                    default=_AS_RELEASE,
+                    tooltip="jaw (1.5): mouth and a widened chin. raw: skin and mouth. neck: these and the neck, for "
+                    "large movements. face (1.0): the whole face.",
+                ),
+                io.Int.Input(
+                    "cheek_width",
+                    default=90,
+                    min=20,
+                    max=160,
+                    tooltip="For jaw: half width, of 256, of the middle that is repainted in full; smaller keeps more "
+                    "of the original cheeks.",
+                ),
+                batch_size_input("Frames"),
+            ],
+            outputs=[io.Image.Output(display_name="images")],
+        )
+
+    @classmethod
+    def execute(cls, models, images, faces_painted, faces, mask_mode, cheek_width, batch_size) -> io.NodeOutput:
+        mode = None if mask_mode == _AS_RELEASE else mask_mode
+        blender = pipeline.Blender(models, ImageFrames(images), faces, mode, cheek_width)
+        blended = blender.blend_all(ImageFrames(faces_painted), batch_size, host.progress())
+        return io.NodeOutput(to_image(blended, len(faces_painted)))

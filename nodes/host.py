@@ -1,0 +1,153 @@
+"""The one door to ComfyUI: its devices, memory manager, progress bar, interrupts and folders."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import comfy.model_management
+import comfy.model_patcher
+import comfy.utils
+import folder_paths
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from ..musetalk_core.cache import ModelCache
+from ..musetalk_core.errors import InputError
+from ..musetalk_core.memo import TensorMemo
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ..musetalk_core.progress import Progress
+
+MODEL_FOLDER = "musetalk"
+_OLDER_PACK = Path("TMElyralab") / "MuseTalk"  # below models/diffusers
+_EXTENSIONS = {".safetensors", ".bin", ".pth", ".pt", ".json"}
+_PREVIEW_SIZE = 512  # px, longer side
+
+
+def register_model_folder() -> None:
+    """Make ``models/musetalk`` known, leaving paths from the user's extra_model_paths.yaml in place."""
+    folder_paths.add_model_folder_path(MODEL_FOLDER, str(Path(folder_paths.models_dir) / MODEL_FOLDER))
+    # Assigning a new entry would lose those paths; the set is extended where it is.
+    folder_paths.folder_names_and_paths[MODEL_FOLDER][1].update(_EXTENSIONS)
+
+
+def weight_roots() -> list[Path]:
+    """Folders in which weights may lie in their published layout; the first takes downloads."""
+    roots = [Path(path) for path in folder_paths.get_folder_paths(MODEL_FOLDER)]
+    return roots + [Path(path) / _OLDER_PACK for path in folder_paths.get_folder_paths("diffusers")]
+
+
+class _Holder(nn.Module):
+    """ModelPatcher writes attributes such as ``device`` to what it manages; diffusers' networks have
+    read-only properties of these names, so each network rides in a plain module."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+
+class HostResidency:
+    """`Residency` by ComfyUI's memory manager, which may evict a network for a big neighbour."""
+
+    def __init__(self) -> None:
+        self._patchers: dict[int, comfy.model_patcher.ModelPatcher] = {}
+
+    @property
+    def device(self) -> torch.device:
+        return comfy.model_management.get_torch_device()
+
+    def bring(self, network: nn.Module) -> None:
+        patcher = self._patchers.get(id(network))
+        if patcher is None:
+            patcher = comfy.model_patcher.ModelPatcher(
+                _Holder(network), self.device, comfy.model_management.unet_offload_device()
+            )
+            self._patchers[id(network)] = patcher
+        # A plain module left half on the CPU would fail, and these networks are small enough.
+        comfy.model_management.load_models_gpu([patcher], force_full_load=True)
+
+    def forget(self, network: nn.Module) -> None:
+        self._patchers.pop(id(network), None)
+
+
+@functools.cache
+def model_cache() -> ModelCache:
+    """The one cache of this process."""
+    return ModelCache(HostResidency())
+
+
+@functools.cache
+def observation_memo() -> TensorMemo:
+    """What the face networks saw, so that moving ``bbox_shift`` runs none of them again."""
+    return TensorMemo()
+
+
+class HostVae:
+    """`VaeCodec` over a VAE of ComfyUI's."""
+
+    def __init__(self, vae) -> None:
+        self._vae = vae
+
+    def encode(self, pixels: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        if generator is not None:
+            raise InputError(
+                "A VAE from Load VAE always gives the mode of its posterior.",
+                "Set posterior to 'mode', or disconnect the VAE from MuseTalk Load Models.",
+            )
+        return self._vae.encode(pixels.movedim(1, -1) / 2 + 0.5)  # BCHW, -1..1 -> BHWC, 0..1
+
+    def decode(self, latents: Tensor) -> Tensor:
+        return self._vae.decode(latents).movedim(-1, 1) * 2 - 1  # BHWC, 0..1 -> BCHW, -1..1
+
+
+def progress() -> Progress:
+    """A `Progress` on the running node's bar, with previews; raises when the user interrupts."""
+    bar = comfy.utils.ProgressBar(1)
+
+    def report(done: int, total: int, preview: np.ndarray | None = None) -> None:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        shown = None if preview is None else ("JPEG", Image.fromarray(preview), _PREVIEW_SIZE)
+        bar.update_absolute(done, total, shown)
+
+    return report
+
+
+def input_and_output_files(suffix: str) -> list[str]:
+    """Names of the files with that suffix in the input and output folders, as the host annotates them."""
+    names = []
+    for folder, mark in ((folder_paths.get_input_directory(), ""), (folder_paths.get_output_directory(), " [output]")):
+        root = Path(folder)
+        names += [f"{path.relative_to(root).as_posix()}{mark}" for path in sorted(root.rglob(f"*{suffix}"))]
+    return names
+
+
+def annotated_file(name: str) -> Path:
+    """The path of a file named as `input_and_output_files` does.
+
+    Raises:
+        InputError: the name leaves the input and output folders, or there is no such file.
+    """
+    path = Path(folder_paths.get_annotated_filepath(name)).resolve()
+    folders = (folder_paths.get_input_directory(), folder_paths.get_output_directory())
+    if not any(path.is_relative_to(Path(folder).resolve()) for folder in folders):
+        raise InputError(f"{name!r} is outside ComfyUI's input and output folders.", "Choose a file from the list.")
+    if not path.is_file():
+        raise InputError(f"There is no file {name!r}.", "Put it into ComfyUI's input folder and refresh the list.")
+    return path
+
+
+def new_output_file(prefix: str, suffix: str) -> tuple[Path, str]:
+    """A new numbered file in the output folder, and its name there.
+
+    Args:
+        prefix: May hold subfolders, as in ComfyUI's save nodes.
+        suffix: With its dot.
+    """
+    folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(prefix, folder_paths.get_output_directory())
+    file = f"{name}_{counter:05}_{suffix}"
+    return Path(folder) / file, (Path(subfolder) / file).as_posix()

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+from comfy_api.v0_0_2 import io
+
+from ..musetalk_core import face_track_file, pipeline
+from . import host
+from .sockets import CATEGORY, Faces, models_input
+
+
+class LoadFaceTrack(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="MuseTalkLoadFaceTrack",
+            display_name="MuseTalk Load Face Track",
+            category=CATEGORY,
+            description="Loads a saved face track instead of finding the faces again.",
+            inputs=[
+                models_input(),
+                io.Combo.Input(
+                    "file",
+                    options=host.input_and_output_files(".json"),
+                    tooltip="Face tracks in ComfyUI's input and output folders.",
+                ),
+                io.Int.Input(
+                    "bbox_shift",
+                    default=0,
+                    min=-100,
+                    max=100,
+                    tooltip="As in MuseTalk DWPose Landmarks; the boxes are made anew from the saved landmarks.",
+                ),
+            ],
+            outputs=[
+                Faces.Output(display_name="faces"),
+                io.Int.Output(display_name="shift_min", tooltip="Lowest usable bbox_shift."),
+                io.Int.Output(display_name="shift_max", tooltip="Highest usable bbox_shift."),
+            ],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, file: str, **_) -> int:
+        return host.annotated_file(file).stat().st_mtime_ns
+
+    @classmethod
+    def execute(cls, models, file: str, bbox_shift: int) -> io.NodeOutput:
+        seen = face_track_file.load(host.annotated_file(file))
+        track = pipeline.track_faces(models, seen, bbox_shift)
+        minus, plus = track.shift_range
+        return io.NodeOutput(track, -minus, plus)

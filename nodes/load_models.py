@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from comfy_api.v0_0_2 import io
+
+from ..musetalk_core import weights
+from ..musetalk_core.cache import KINDS
+from ..musetalk_core.models import PRECISIONS
+from ..musetalk_core.releases import RELEASES, get_release
+from . import host
+from .sockets import CATEGORY, Models
+
+_SIZES = {"models folder": None, "synthetic (installation check)": "small"}
+
+
+class LoadModels(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="MuseTalkLoadModels",
+            display_name="MuseTalk Load Models",
+            category=CATEGORY,
+            description="Finds the weights of one MuseTalk release. Each network is loaded when it is first "
+            "used, once for all nodes and graphs.",
+            inputs=[
+                io.Combo.Input(
+                    "release",
+                    options=list(RELEASES),
+                    default="1.5",
+                    tooltip="1.5 gives clearer teeth and a steadier picture. 1.0 follows bbox_shift more.",
+                ),
+                io.Combo.Input(
+                    "precision",
+                    options=["auto", *PRECISIONS],
+                    default="auto",
+                    tooltip="Of UNet and VAE. auto: fp16 on NVIDIA and AMD cards, fp32 elsewhere.",
+                ),
+                io.Boolean.Input(
+                    "fetch_missing",
+                    default=False,
+                    tooltip="Download weight files that are not there yet (about 4.5 GB in all) into "
+                    "models/musetalk and check them.",
+                ),
+                io.Combo.Input(
+                    "weights",
+                    options=list(_SIZES),
+                    default="models folder",
+                    tooltip="Synthetic weights only check that everything runs: the mouth will be noise, "
+                    "and every frame says so.",
+                ),
+                io.Vae.Input(
+                    "vae",
+                    optional=True,
+                    tooltip="Use this VAE (sd-vae-ft-mse, or another of Stable Diffusion 1.x) instead of "
+                    "MuseTalk's own copy.",
+                ),
+            ],
+            outputs=[Models.Output(display_name="models")],
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, release: str, weights: str, **_) -> tuple:
+        # A replaced weight file must make the graph run again.
+        return weights, *_stamps(release)
+
+    @classmethod
+    def execute(cls, release: str, precision: str, fetch_missing: bool, weights: str, vae=None) -> io.NodeOutput:
+        return io.NodeOutput(_open(release, precision, fetch_missing, _SIZES.get(weights), vae))
+
+
+def _open(release: str, precision: str, fetch_missing: bool, synthetic: str | None, vae):
+    chosen, roots = get_release(release), host.weight_roots()
+    kinds = [kind for kind in KINDS if kind != "vae" or vae is None]
+    if fetch_missing and not synthetic:
+        from ..musetalk_core import download
+
+        download.fetch_all(weights.missing(chosen, roots, kinds), roots[0], host.progress())
+    host_vae = host.HostVae(vae) if vae is not None else None
+    return weights.open_models(chosen, roots, host.model_cache(), precision, synthetic, host_vae)
+
+
+def _stamps(release: str) -> list[tuple]:
+    found = [weights.find(kind, get_release(release), host.weight_roots()) for kind in KINDS]
+    return [(str(path), path.stat().st_mtime_ns) for path in found if path]
