@@ -1,2 +1,1 @@
 """MuseTalk lip-sync without a host: everything ComfyUI nodes and the command line share."""
-

@@ -30,22 +30,32 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="musetalk_core", description="MuseTalk lip-sync from the command line.")
+    parser = argparse.ArgumentParser(
+        prog="musetalk_core", description="MuseTalk lip-sync from the command line."
+    )
     commands = parser.add_subparsers(required=True, metavar="command")
 
     run = commands.add_parser("run", help="make a face say a voice")
     run.set_defaults(command=_run)
-    run.add_argument("--source", type=Path, required=True, metavar="FACE", help="a video, an image, or a folder of images")
+    run.add_argument(
+        "--source", type=Path, required=True, metavar="FACE", help="a video, an image, or a folder of images"
+    )
     run.add_argument("--audio", type=Path, required=True, metavar="VOICE", help="any file with sound")
     run.add_argument("--output", type=Path, required=True, metavar="OUT.mp4")
-    run.add_argument("--bbox-shift", type=int, default=0, metavar="N", help="pixels; more opens the mouth more")
+    run.add_argument(
+        "--bbox-shift", type=int, default=0, metavar="N", help="pixels; more opens the mouth more"
+    )
     run.add_argument("--extra-margin", type=int, metavar="N", help="pixels below the chin (1.5; default 10)")
-    run.add_argument("--fps", type=_rate, metavar="F", help="of the output, such as 25 or 30000/1001; default the source's")
+    run.add_argument(
+        "--fps", type=_rate, metavar="F", help="of the output, such as 25 or 30000/1001; default the source's"
+    )
     run.add_argument("--face-track", type=Path, metavar="FILE", help="use a saved face track")
     run.add_argument("--save-face-track", type=Path, metavar="FILE", help="save the face track for next time")
     run.add_argument("--backend", choices=["torch", "mmpose"], default="torch", help="of DWPose")
     run.add_argument("--batch-size", type=_positive, default=8, metavar="N")
-    run.add_argument("--seed", type=int, metavar="N", help="sample the VAE's posterior, as the original code does")
+    run.add_argument(
+        "--seed", type=int, metavar="N", help="sample the VAE's posterior, as the original code does"
+    )
     _add_model_options(run)
 
     download = commands.add_parser("download", help="fetch missing weight files and check them")
@@ -62,7 +72,9 @@ def _parser() -> argparse.ArgumentParser:
     bench.set_defaults(command=_bench)
     bench.add_argument("--json", action="store_true", help="for machines")
     bench.add_argument("--batch-size", type=_positive, default=4, metavar="N")
-    bench.add_argument("--size", type=_size, default=(704, 1216), metavar="WxH", help="of the frames; default 704x1216")
+    bench.add_argument(
+        "--size", type=_size, default=(704, 1216), metavar="WxH", help="of the frames; default 704x1216"
+    )
     _add_model_options(bench, default="synthetic-full")
     return parser
 
@@ -168,7 +180,9 @@ def _bar(stage: str) -> Progress:
 
     def report(done: int, total: int, preview=None) -> None:
         share = done / total if total else 0
-        print(f"\r{stage:>9} [{'#' * int(30 * share):<30}] {share:4.0%} ", end="", file=sys.stderr, flush=True)
+        print(
+            f"\r{stage:>9} [{'#' * int(30 * share):<30}] {share:4.0%} ", end="", file=sys.stderr, flush=True
+        )
 
     return report
 
@@ -179,7 +193,9 @@ def _rate(text: str) -> Fraction:
     try:
         return exact_rate(Fraction(text))
     except (ValueError, ZeroDivisionError, MuseTalkError) as error:
-        raise argparse.ArgumentTypeError(f"{text} is not a frame rate such as 25, 29.97 or 30000/1001") from error
+        raise argparse.ArgumentTypeError(
+            f"{text} is not a frame rate such as 25, 29.97 or 30000/1001"
+        ) from error
 
 
 def _positive(text: str) -> int:

@@ -78,7 +78,8 @@ def load(path: Path) -> Observations:
         return Observations(int(data["height"]), int(data["width"]), landmarks, scores, detections)
     except OSError as error:
         raise InputError(
-            f"The face track {path} cannot be read ({error.strerror}).", "Save one with MuseTalk Save Face Track."
+            f"The face track {path} cannot be read ({error.strerror}).",
+            "Save one with MuseTalk Save Face Track.",
         ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(

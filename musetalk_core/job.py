@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from . import face_track_file, mmpose_backend, pipeline
 from .faces import Observations
-from .media_input import read_clip, read_sound
+from .media_input import frame_rate, read_clip, read_sound
 from .media_output import write_video
 from .models import Models
 from .pipeline import Frames
@@ -59,7 +60,9 @@ class Outcome:
     shift_range: tuple[int, int]
 
 
-def run(models: Models, source: Path, voice: Path, output: Path, settings: Settings, stages: Stages) -> Outcome:
+def run(
+    models: Models, source: Path, voice: Path, output: Path, settings: Settings, stages: Stages
+) -> Outcome:
     """Make the face in ``source`` say ``voice``.
 
     Args:
@@ -92,10 +95,13 @@ def run(models: Models, source: Path, voice: Path, output: Path, settings: Setti
 
 
 def _source_frames(source: Path, fps: Fraction | None, seconds: Fraction) -> tuple[Frames, Fraction]:
-    clip = read_clip(source, seconds)
-    if clip.fps is None or fps is None or fps == clip.fps:
-        return clip.frames, fps or clip.fps or TRAINED_FPS
-    return [clip.frames[i] for i in conform(len(clip.frames), clip.fps, fps)], fps
+    """The source's frames that the sound can reach, at the rate of the output."""
+    own = frame_rate(source)
+    fps = fps or own or TRAINED_FPS
+    frames = read_clip(source, math.ceil(seconds * (own or fps))).frames
+    if own in (None, fps):
+        return frames, fps
+    return [frames[i] for i in conform(len(frames), own, fps)], fps
 
 
 def _observe(models: Models, frames: Frames, settings: Settings, stages: Stages) -> Observations:

@@ -109,6 +109,19 @@ def read_clip(path: str | Path, max_frames: int | None = None) -> Clip:
     return _video(path, max_frames)
 
 
+def frame_rate(path: str | Path) -> Fraction | None:
+    """The frame rate of a video, without reading its frames; None for images and folders.
+
+    Raises:
+        MediaError: The file cannot be read as video.
+    """
+    path = Path(path)
+    if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
+        return None
+    with _opened(path) as container:
+        return _rate(path, container)[1]
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[av.container.InputContainer]:
     import av
@@ -149,7 +162,7 @@ def _sound_frames(
             for frame in decoded:
                 yield from interleave.resample(frame)
                 seconds += frame.samples / frame.sample_rate
-        if False:
+        if damage and seconds < float((stream.duration or 0) * stream.time_base) - CUT_SHORT:
             raise damage
     except (av.FFmpegError, ValueError) as error:  # ValueError: rate or channels change midway
         raise MediaError(
@@ -160,15 +173,21 @@ def _sound_frames(
 
 def _video(path: Path, max_frames: int | None) -> Clip:
     with _opened(path) as container:
-        stream = container.streams.best("video")
-        if stream is None:
-            raise MediaError(f"{path} holds no picture.", "Choose a video or an image.")
+        stream, rate = _rate(path, container)
         stream.thread_type = "AUTO"
         frames = list(islice(_video_frames(path, container, stream), max_frames))
         if not frames:
             raise MediaError(f"{path} holds no frame that can be read.", "Export or download it again.")
         _require_one_size(frames, lambda i: f"Frame {i} of {path}")
-        return Clip(frames, stream.average_rate or stream.guessed_rate)
+        return Clip(frames, rate)
+
+
+def _rate(path: Path, container: av.container.InputContainer) -> tuple[av.VideoStream, Fraction | None]:
+    """The stream of pictures, and its frame rate where the file says."""
+    stream = container.streams.best("video")
+    if stream is None:
+        raise MediaError(f"{path} holds no picture.", "Choose a video or an image.")
+    return stream, stream.average_rate or stream.guessed_rate
 
 
 def _video_frames(

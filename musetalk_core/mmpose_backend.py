@@ -17,8 +17,7 @@ from .errors import InputError
 from .models import Models
 
 _CONFIG = (
-    ".mim/configs/wholebody_2d_keypoint/rtmpose/ubody/"
-    "rtmpose-l_8xb32-270e_coco-ubody-wholebody-384x288.py"
+    ".mim/configs/wholebody_2d_keypoint/rtmpose/ubody/rtmpose-l_8xb32-270e_coco-ubody-wholebody-384x288.py"
 )
 
 
@@ -41,7 +40,8 @@ def _load(path: Path, device: torch.device):
         from mmpose.apis import init_model
     except ImportError as error:
         raise InputError(
-            f"The mmpose backend needs a working mmpose ({error}).", "Choose the torch backend: it needs none."
+            f"The mmpose backend needs a working mmpose ({error}).",
+            "Choose the torch backend: it needs none.",
         ) from error
     model = init_model(str(Path(mmpose.__file__).parent / _CONFIG), checkpoint=None, device=str(device))
     return fill_network(model, read_state_dict(path), path).to(device)

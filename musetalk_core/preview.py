@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from .drawing import write
 from .faces import FaceTrack
 
 _MOST_FRAMES = 16
@@ -31,7 +32,9 @@ def draw_track(frames: Sequence[np.ndarray], track: FaceTrack) -> list[np.ndarra
 
 def _draw(frame: np.ndarray, track: FaceTrack, index: int) -> np.ndarray:
     zoom = min(1.0, _LONGEST_SIDE / max(frame.shape[:2]))
-    out = cv2.resize(frame, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA) if zoom < 1 else frame.copy()
+    out = (
+        cv2.resize(frame, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA) if zoom < 1 else frame.copy()
+    )
     thickness = max(1, round(out.shape[1] / 512))
     minus, plus = track.shift_range
     text = f"frame {index}: bbox_shift {track.bbox_shift}, usable [-{minus} ~ {plus}]"
@@ -44,7 +47,5 @@ def _draw(frame: np.ndarray, track: FaceTrack, index: int) -> np.ndarray:
             cv2.circle(out, (int(x), int(y)), thickness, _POINT, -1)
     else:
         text = f"frame {index}: no face, passes through untouched"
-    size = out.shape[1] / 900
-    for colour, width in (((0, 0, 0), 3 * thickness), ((255, 255, 255), thickness)):
-        cv2.putText(out, text, (8, int(30 * size) + 8), cv2.FONT_HERSHEY_SIMPLEX, size, colour, width, cv2.LINE_AA)
+    write(out, text, height=out.shape[1] / 40, colour=(255, 255, 255))
     return out

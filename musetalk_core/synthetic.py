@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .drawing import write
 from .masks import SKIN
 from .networks import bisenet, rtmpose, s3fd, unet, vae, whisper
 
@@ -21,8 +21,9 @@ Size = Literal["small", "full"]
 
 NOTICE = "SYNTHETIC WEIGHTS"
 
-_SMALL_UNET = unet.PUBLISHED_CONFIG | {"block_out_channels": [32, 64, 64, 64], "layers_per_block": 1}
-_SMALL_VAE = vae.PUBLISHED_CONFIG | {"block_out_channels": [32, 32, 32, 32], "layers_per_block": 1}
+_NARROW = {"block_out_channels": [8, 8, 16, 16], "layers_per_block": 1, "norm_num_groups": 8}
+_SMALL_UNET = unet.PUBLISHED_CONFIG | _NARROW
+_SMALL_VAE = vae.PUBLISHED_CONFIG | _NARROW
 
 
 def build(kind: str, size: Size) -> nn.Module:
@@ -52,15 +53,9 @@ def build(kind: str, size: Size) -> nn.Module:
 
 
 def stamp(frame: np.ndarray) -> np.ndarray:
-    """The frame, uint8 RGB (H, W, 3), with `NOTICE` written across its top."""
-    scale = frame.shape[1] / 512
-    out = np.ascontiguousarray(frame)
-    for colour, thickness in (((0, 0, 0), 4), ((255, 220, 0), 1)):
-        place = (int(8 * scale), int(24 * scale))
-        cv2.putText(
-            out, NOTICE, place, cv2.FONT_HERSHEY_SIMPLEX, 0.7 * scale, colour, max(1, int(thickness * scale))
-        )
-    return out
+    """Write `NOTICE` across the top of a uint8 RGB (H, W, 3) frame, in place; returns the frame."""
+    write(frame, NOTICE, height=frame.shape[1] / 24, colour=(255, 220, 0))
+    return frame
 
 
 def _all_skin(network: bisenet.BiSeNet) -> nn.Module:

@@ -120,7 +120,10 @@ def progress() -> Progress:
 def input_and_output_files(suffix: str) -> list[str]:
     """Names of the files with that suffix in the input and output folders, as the host annotates them."""
     names = []
-    for folder, mark in ((folder_paths.get_input_directory(), ""), (folder_paths.get_output_directory(), " [output]")):
+    for folder, mark in (
+        (folder_paths.get_input_directory(), ""),
+        (folder_paths.get_output_directory(), " [output]"),
+    ):
         root = Path(folder)
         names += [f"{path.relative_to(root).as_posix()}{mark}" for path in sorted(root.rglob(f"*{suffix}"))]
     return names
@@ -135,9 +138,13 @@ def annotated_file(name: str) -> Path:
     path = Path(folder_paths.get_annotated_filepath(name)).resolve()
     folders = (folder_paths.get_input_directory(), folder_paths.get_output_directory())
     if not any(path.is_relative_to(Path(folder).resolve()) for folder in folders):
-        raise InputError(f"{name!r} is outside ComfyUI's input and output folders.", "Choose a file from the list.")
+        raise InputError(
+            f"{name!r} is outside ComfyUI's input and output folders.", "Choose a file from the list."
+        )
     if not path.is_file():
-        raise InputError(f"There is no file {name!r}.", "Put it into ComfyUI's input folder and refresh the list.")
+        raise InputError(
+            f"There is no file {name!r}.", "Put it into ComfyUI's input folder and refresh the list."
+        )
     return path
 
 
@@ -148,6 +155,8 @@ def new_output_file(prefix: str, suffix: str) -> tuple[Path, str]:
         prefix: May hold subfolders, as in ComfyUI's save nodes.
         suffix: With its dot.
     """
-    folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(prefix, folder_paths.get_output_directory())
+    folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
+        prefix, folder_paths.get_output_directory()
+    )
     file = f"{name}_{counter:05}_{suffix}"
     return Path(folder) / file, (Path(subfolder) / file).as_posix()

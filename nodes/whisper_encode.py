@@ -20,7 +20,9 @@ class WhisperEncode(io.ComfyNode):
             "it lasts.",
             inputs=[
                 models_input(),
-                io.Audio.Input("audio", tooltip="The voice: any rate, channels and language. Clean speech works best."),
+                io.Audio.Input(
+                    "audio", tooltip="The voice: any rate, channels and language. Clean speech works best."
+                ),
                 io.Float.Input(
                     "fps",
                     default=25.0,

@@ -111,10 +111,14 @@ def test_an_mp3_may_end_in_padding(tmp_path: Path) -> None:
 
 
 def test_tags_in_another_encoding_do_no_harm(tmp_path: Path) -> None:
-    encode_sound(tmp_path / "a.mp3", "libmp3lame", tones(1, 44100), "mono")
-    with (tmp_path / "a.mp3").open("ab") as file:
-        file.write(b"TAG" + "声音".encode("gbk").ljust(125, b"\0"))
-    assert abs(read_sound(tmp_path / "a.mp3").duration - 1) < 0.05
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return name + struct.pack("<I", len(content)) + content
+
+    title = chunk(b"LIST", b"INFO" + chunk(b"INAM", "声音".encode("gbk")))
+    pcm = struct.pack("<HHIIHH", 1, 1, 8000, 16000, 2, 16)
+    content = b"WAVE" + chunk(b"fmt ", pcm) + title + chunk(b"data", bytes(16000))
+    (tmp_path / "a.wav").write_bytes(chunk(b"RIFF", content))
+    assert read_sound(tmp_path / "a.wav").duration == 1
 
 
 def test_sound_that_cannot_be_read_is_named(tmp_path: Path) -> None:
@@ -133,13 +137,15 @@ def test_sound_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 def test_sound_cut_off_or_damaged_is_not_taken_for_the_whole(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    loud = Sound(rng.uniform(-0.5, 0.5, (2, 4 * 44100)).astype(np.float32), 44100)
+    loud = Sound(rng.uniform(-0.5, 0.5, (1, 4 * 44100)).astype(np.float32), 44100)
     write_video(tmp_path / "whole.mp4", noise(1, 16, 16), Fraction(25), loud)
     whole = (tmp_path / "whole.mp4").read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])
+    encode_sound(tmp_path / "whole.mp3", "libmp3lame", loud, "mono")
+    whole = (tmp_path / "whole.mp3").read_bytes()
     middle = len(whole) // 2
-    (tmp_path / "cut.mp4").write_bytes(whole[:middle])
-    (tmp_path / "hole.mp4").write_bytes(whole[:middle] + b"\xff" * 2000 + whole[middle + 2000 :])
-    for name in ("cut.mp4", "hole.mp4"):
+    (tmp_path / "hole.mp3").write_bytes(whole[:middle] + bytes(2000) + whole[middle + 2000 :])
+    for name in ("cut.mp4", "hole.mp3"):
         with pytest.raises(MediaError, match=f"{name} cannot be read beyond [12]"):
             read_sound(tmp_path / name)
 
@@ -211,13 +217,14 @@ def test_sound_of_any_rate_is_written_whole(tmp_path: Path, rate: int, channels:
 
 
 def test_picture_and_sound_lie_side_by_side_in_the_file(tmp_path: Path) -> None:
-    write_video(tmp_path / "a.mp4", noise(250), Fraction(25), tones(2, 44100, seconds=10))
+    # FFmpeg itself puts up to ten seconds in order: this is longer.
+    write_video(tmp_path / "a.mp4", noise(150), Fraction(5), tones(1, 16000, seconds=30))
     with av.open(str(tmp_path / "a.mp4")) as container:
         packets = sorted((p for p in container.demux() if p.size), key=lambda p: p.pos)
         reached = [0.0, 0.0]
         for packet in packets:
             reached[packet.stream.index] = float(packet.dts * packet.time_base)
-            assert abs(reached[0] - reached[1]) < 1
+            assert abs(reached[0] - reached[1]) < 2
     content = (tmp_path / "a.mp4").read_bytes()
     assert content.index(b"moov") < content.index(b"mdat")
 
@@ -267,6 +274,15 @@ def test_a_video_that_breaks_off_is_refused(tmp_path: Path, kept: float, voiced:
     assert len(read_clip(tmp_path / "a.mp4", max_frames=5).frames) == 5
 
 
+def test_a_video_cut_between_two_frames_is_refused(tmp_path: Path) -> None:
+    write_video(tmp_path / "a.mp4", noise(60), Fraction(25), None)
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        border = [packet.pos for packet in container.demux() if packet.size][30]
+    (tmp_path / "a.mp4").write_bytes((tmp_path / "a.mp4").read_bytes()[:border])
+    with pytest.raises(MediaError, match=r"a\.mp4 breaks off at frame 30: 1\.\d+ s of 2\.40 s"):
+        read_clip(tmp_path / "a.mp4")
+
+
 def test_a_video_with_a_hole_is_refused(tmp_path: Path) -> None:
     write_video(tmp_path / "a.mp4", noise(60), Fraction(25), None)
     content = bytearray((tmp_path / "a.mp4").read_bytes())
@@ -309,8 +325,14 @@ def test_nothing_half_done_is_left(tmp_path: Path, error: BaseException, before:
 
 def test_a_video_replaces_the_one_before(tmp_path: Path) -> None:
     for count in (5, 3):
-        write_video(tmp_path / "take:2.mp4", noise(count), Fraction(25), None)
-    assert len(read_clip(tmp_path / "take:2.mp4").frames) == 3
+        write_video(tmp_path / "a.mp4", noise(count), Fraction(25), None)
+    assert len(read_clip(tmp_path / "a.mp4").frames) == 3
+
+
+def test_a_name_may_look_like_an_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_video("take:2.mp4", noise(3), Fraction(25), None)
+    assert len(read_clip("take:2.mp4").frames) == 3
 
 
 def test_a_place_that_cannot_be_written_is_told_before_any_work(tmp_path: Path) -> None:
