@@ -66,9 +66,7 @@ def measure(models: Models, size: tuple[int, int], batch_size: int, progress: Pr
     }
 
 
-def _stages(
-    models: Models, size: tuple[int, int], batch_size: int
-) -> dict[str, tuple[int, Callable[[], object]]]:
+def _stages(models: Models, size: tuple[int, int], batch_size: int) -> dict[str, tuple[int, Callable[[], object]]]:
     """Name of each stage to how many frames it computes at a time, and the work."""
     width, height = size
     rng = np.random.default_rng(0)

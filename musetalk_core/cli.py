@@ -30,9 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="musetalk_core", description="MuseTalk lip-sync from the command line."
-    )
+    parser = argparse.ArgumentParser(prog="musetalk_core", description="MuseTalk lip-sync from the command line.")
     commands = parser.add_subparsers(required=True, metavar="command")
 
     run = commands.add_parser("run", help="make a face say a voice")
@@ -42,9 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--audio", type=Path, required=True, metavar="VOICE", help="any file with sound")
     run.add_argument("--output", type=Path, required=True, metavar="OUT.mp4")
-    run.add_argument(
-        "--bbox-shift", type=int, default=0, metavar="N", help="pixels; more opens the mouth more"
-    )
+    run.add_argument("--bbox-shift", type=int, default=0, metavar="N", help="pixels; more opens the mouth more")
     run.add_argument("--extra-margin", type=int, metavar="N", help="pixels below the chin (1.5; default 10)")
     run.add_argument(
         "--fps", type=_rate, metavar="F", help="of the output, such as 25 or 30000/1001; default the source's"
@@ -53,9 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--save-face-track", type=Path, metavar="FILE", help="save the face track for next time")
     run.add_argument("--backend", choices=["torch", "mmpose"], default="torch", help="of DWPose")
     run.add_argument("--batch-size", type=_positive, default=8, metavar="N")
-    run.add_argument(
-        "--seed", type=int, metavar="N", help="sample the VAE's posterior, as the original code does"
-    )
+    run.add_argument("--seed", type=int, metavar="N", help="sample the VAE's posterior, as the original code does")
     _add_model_options(run)
 
     download = commands.add_parser("download", help="fetch missing weight files and check them")
@@ -180,9 +174,7 @@ def _bar(stage: str) -> Progress:
 
     def report(done: int, total: int, preview=None) -> None:
         share = done / total if total else 0
-        print(
-            f"\r{stage:>9} [{'#' * int(30 * share):<30}] {share:4.0%} ", end="", file=sys.stderr, flush=True
-        )
+        print(f"\r{stage:>9} [{'#' * int(30 * share):<30}] {share:4.0%} ", end="", file=sys.stderr, flush=True)
 
     return report
 
@@ -193,9 +185,7 @@ def _rate(text: str) -> Fraction:
     try:
         return exact_rate(Fraction(text))
     except (ValueError, ZeroDivisionError, MuseTalkError) as error:
-        raise argparse.ArgumentTypeError(
-            f"{text} is not a frame rate such as 25, 29.97 or 30000/1001"
-        ) from error
+        raise argparse.ArgumentTypeError(f"{text} is not a frame rate such as 25, 29.97 or 30000/1001") from error
 
 
 def _positive(text: str) -> int:

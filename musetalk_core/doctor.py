@@ -50,9 +50,7 @@ def examine(roots: Sequence[Path]) -> dict[str, Any]:
     if "opencv-python-headless" in (found := {dist.name for dist in importlib.metadata.distributions()}) and (
         "opencv-python" in found
     ):
-        problems.append(
-            "Two OpenCV packages are installed over each other. Uninstall opencv-python-headless."
-        )
+        problems.append("Two OpenCV packages are installed over each other. Uninstall opencv-python-headless.")
     device = choose_device()
     releases = {name: _release(name, roots) for name in RELEASES}
     ready = [name for name, state in releases.items() if not state["missing"]]

@@ -60,9 +60,7 @@ class Outcome:
     shift_range: tuple[int, int]
 
 
-def run(
-    models: Models, source: Path, voice: Path, output: Path, settings: Settings, stages: Stages
-) -> Outcome:
+def run(models: Models, source: Path, voice: Path, output: Path, settings: Settings, stages: Stages) -> Outcome:
     """Make the face in ``source`` say ``voice``.
 
     Args:
@@ -86,9 +84,7 @@ def run(
     log.info("bbox_shift %d, usable [-%d ~ %d]", settings.bbox_shift, minus, plus)
     if settings.save_face_track:
         face_track_file.save(track, settings.save_face_track)
-    spoken = pipeline.lip_sync(
-        models, frames, track, features, settings.batch_size, settings.seed, stages("speak")
-    )
+    spoken = pipeline.lip_sync(models, frames, track, features, settings.batch_size, settings.seed, stages("speak"))
     comment = f"MuseTalk {models.release.name}" + (f", {NOTICE}" if models.synthetic else "")
     written = write_video(output, spoken, fps, sound, comment)
     return Outcome(written, fps, int((~track.present).sum()), track.shift_range)

@@ -190,9 +190,7 @@ def _rate(path: Path, container: av.container.InputContainer) -> tuple[av.VideoS
     return stream, stream.average_rate or stream.guessed_rate
 
 
-def _video_frames(
-    path: Path, container: av.container.InputContainer, stream: av.VideoStream
-) -> Iterator[np.ndarray]:
+def _video_frames(path: Path, container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[np.ndarray]:
     """Yields the frames, and raises at the first one that is damaged or missing."""
     import av
 
@@ -273,9 +271,7 @@ def _image(path: Path) -> np.ndarray:
             return np.array(_eight_bit(ImageOps.exif_transpose(image)).convert("RGB"))
     # What Pillow raises on damaged files, depending on the format.
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise MediaError(
-            f"{path} cannot be read as an image: {error}.", "Save it again as png or jpg."
-        ) from error
+        raise MediaError(f"{path} cannot be read as an image: {error}.", "Save it again as png or jpg.") from error
 
 
 def _eight_bit(image: Image.Image) -> Image.Image:

@@ -106,9 +106,7 @@ def _opened(path: Path, part: Path) -> Iterator[OutputContainer]:
 
     with _errors_named(path):
         # Absolute, because FFmpeg reads "take:2.mp4" as an address. Faststart puts the index first.
-        container = av.open(
-            str(part.absolute()), "w", format="mp4", container_options={"movflags": "+faststart"}
-        )
+        container = av.open(str(part.absolute()), "w", format="mp4", container_options={"movflags": "+faststart"})
     try:
         yield container
     finally:
@@ -124,9 +122,7 @@ def _errors_named(path: Path) -> Iterator[None]:
     try:
         yield
     except av.FFmpegError as error:
-        raise MediaError(
-            f"{path} cannot be written: {error.strerror}.", "See whether the disk is full."
-        ) from error
+        raise MediaError(f"{path} cannot be written: {error.strerror}.", "See whether the disk is full.") from error
 
 
 class _PictureTrack:

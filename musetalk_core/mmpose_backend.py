@@ -16,9 +16,7 @@ from .checkpoints import fill_network, read_state_dict
 from .errors import InputError
 from .models import Models
 
-_CONFIG = (
-    ".mim/configs/wholebody_2d_keypoint/rtmpose/ubody/rtmpose-l_8xb32-270e_coco-ubody-wholebody-384x288.py"
-)
+_CONFIG = ".mim/configs/wholebody_2d_keypoint/rtmpose/ubody/rtmpose-l_8xb32-270e_coco-ubody-wholebody-384x288.py"
 
 
 def estimator(models: Models) -> Callable[[Sequence[np.ndarray]], tuple[np.ndarray, np.ndarray]]:

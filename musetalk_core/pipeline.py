@@ -88,9 +88,7 @@ def observe_faces(
     return Observations(height, width, landmarks, np.concatenate(scores), np.concatenate(detections))
 
 
-def track_faces(
-    models: Models, seen: Observations, bbox_shift: int, extra_margin: int | None = None
-) -> FaceTrack:
+def track_faces(models: Models, seen: Observations, bbox_shift: int, extra_margin: int | None = None) -> FaceTrack:
     """Boxes for the observed faces; runs no network.
 
     Args:
@@ -273,9 +271,7 @@ class Blender:
         self._cheek_width = models.release.cheek_width if cheek_width is None else cheek_width
         self._masks: dict[int, tuple[blending.Square, np.ndarray]] = {}
 
-    def blend_all(
-        self, painted: Frames, batch_size: int = 8, progress: Progress = silent
-    ) -> Iterator[np.ndarray]:
+    def blend_all(self, painted: Frames, batch_size: int = 8, progress: Progress = silent) -> Iterator[np.ndarray]:
         """`blend` for all faces, batch by batch.
 
         Args:

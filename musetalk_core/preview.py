@@ -32,9 +32,7 @@ def draw_track(frames: Sequence[np.ndarray], track: FaceTrack) -> list[np.ndarra
 
 def _draw(frame: np.ndarray, track: FaceTrack, index: int) -> np.ndarray:
     zoom = min(1.0, _LONGEST_SIDE / max(frame.shape[:2]))
-    out = (
-        cv2.resize(frame, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA) if zoom < 1 else frame.copy()
-    )
+    out = cv2.resize(frame, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA) if zoom < 1 else frame.copy()
     thickness = max(1, round(out.shape[1] / 512))
     minus, plus = track.shift_range
     text = f"frame {index}: bbox_shift {track.bbox_shift}, usable [-{minus} ~ {plus}]"

@@ -41,9 +41,7 @@ def find(kind: str, release: Release, roots: Sequence[Path]) -> Path | None:
     return None
 
 
-def missing(
-    release: Release, roots: Sequence[Path], kinds: Collection[str] = KINDS
-) -> list[manifest.WeightFile]:
+def missing(release: Release, roots: Sequence[Path], kinds: Collection[str] = KINDS) -> list[manifest.WeightFile]:
     """The files to fetch so that every network of ``kinds`` can be loaded."""
     absent = {kind for kind in kinds if find(kind, release, roots) is None}
     return [file for file in manifest.needed(release.name) if file.kind in absent]

@@ -15,9 +15,6 @@ from .whisper_encode import WhisperEncode
 
 
 class MuseTalkExtension(ComfyExtension):
-    async def on_load(self) -> None:
-        host.register_model_folder()
-
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         return [
             LoadModels,
@@ -33,4 +30,5 @@ class MuseTalkExtension(ComfyExtension):
 
 
 async def comfy_entrypoint() -> MuseTalkExtension:
+    host.register_model_folder()
     return MuseTalkExtension()

@@ -45,9 +45,7 @@ class FaceParseBlend(io.ComfyNode):
         )
 
     @classmethod
-    def execute(
-        cls, models, images, faces_painted, faces, mask_mode, cheek_width, batch_size
-    ) -> io.NodeOutput:
+    def execute(cls, models, images, faces_painted, faces, mask_mode, cheek_width, batch_size) -> io.NodeOutput:
         mode = None if mask_mode == _AS_RELEASE else mask_mode
         blender = pipeline.Blender(models, ImageFrames(images), faces, mode, cheek_width)
         blended = blender.blend_all(ImageFrames(faces_painted), batch_size, host.progress())

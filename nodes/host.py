@@ -42,7 +42,7 @@ def weight_roots() -> list[Path]:
     return roots + [Path(path) / _OLDER_PACK for path in folder_paths.get_folder_paths("diffusers")]
 
 
-class _Holder(nn.Module):
+class MuseTalkNetwork(nn.Module):
     """ModelPatcher writes attributes such as ``device`` to what it manages; diffusers' networks have
     read-only properties of these names, so each network rides in a plain module."""
 
@@ -65,7 +65,7 @@ class HostResidency:
         patcher = self._patchers.get(id(network))
         if patcher is None:
             patcher = comfy.model_patcher.ModelPatcher(
-                _Holder(network), self.device, comfy.model_management.unet_offload_device()
+                MuseTalkNetwork(network), self.device, comfy.model_management.unet_offload_device()
             )
             self._patchers[id(network)] = patcher
         # A plain module left half on the CPU would fail, and these networks are small enough.
@@ -138,13 +138,9 @@ def annotated_file(name: str) -> Path:
     path = Path(folder_paths.get_annotated_filepath(name)).resolve()
     folders = (folder_paths.get_input_directory(), folder_paths.get_output_directory())
     if not any(path.is_relative_to(Path(folder).resolve()) for folder in folders):
-        raise InputError(
-            f"{name!r} is outside ComfyUI's input and output folders.", "Choose a file from the list."
-        )
+        raise InputError(f"{name!r} is outside ComfyUI's input and output folders.", "Choose a file from the list.")
     if not path.is_file():
-        raise InputError(
-            f"There is no file {name!r}.", "Put it into ComfyUI's input folder and refresh the list."
-        )
+        raise InputError(f"There is no file {name!r}.", "Put it into ComfyUI's input folder and refresh the list.")
     return path
 
 

@@ -19,9 +19,7 @@ class Inpaint(io.ComfyNode):
             inputs=[
                 models_input(),
                 Latents.Input("latents", tooltip="From MuseTalk VAE Encode."),
-                Audio.Input(
-                    "audio_features", tooltip="From MuseTalk Whisper Encode; says how many frames are made."
-                ),
+                Audio.Input("audio_features", tooltip="From MuseTalk Whisper Encode; says how many frames are made."),
                 batch_size_input("Frames"),
             ],
             outputs=[
@@ -34,8 +32,6 @@ class Inpaint(io.ComfyNode):
 
     @classmethod
     def execute(cls, models, latents, audio_features, batch_size) -> io.NodeOutput:
-        predicted, present = pipeline.predict(
-            models, latents, audio_features, batch_size, progress=host.progress()
-        )
+        predicted, present = pipeline.predict(models, latents, audio_features, batch_size, progress=host.progress())
         # The host keeps latents unscaled; the extra entry lets VAE Decode skip frames without a face.
         return io.NodeOutput({"samples": predicted / SCALING_FACTOR, "musetalk_present": present})

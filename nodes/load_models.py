@@ -63,9 +63,7 @@ class LoadModels(io.ComfyNode):
         return weights, *_stamps(release)
 
     @classmethod
-    def execute(
-        cls, release: str, precision: str, fetch_missing: bool, weights: str, vae=None
-    ) -> io.NodeOutput:
+    def execute(cls, release: str, precision: str, fetch_missing: bool, weights: str, vae=None) -> io.NodeOutput:
         return io.NodeOutput(_open(release, precision, fetch_missing, _SIZES.get(weights), vae))
 
 

@@ -23,9 +23,7 @@ class SaveFaceTrack(io.ComfyNode):
                     tooltip="Below ComfyUI's output folder; may hold subfolders.",
                 ),
             ],
-            outputs=[
-                io.String.Output(display_name="file", tooltip="The saved file's name in the output folder.")
-            ],
+            outputs=[io.String.Output(display_name="file", tooltip="The saved file's name in the output folder.")],
             is_output_node=True,
         )
 

@@ -48,9 +48,7 @@ def sound_of(audio: Mapping | None) -> tuple[np.ndarray, int]:
         InputError: there is none, or it is a batch of several.
     """
     if audio is None:
-        raise InputError(
-            "There is no sound.", "Connect an AUDIO; the video you loaded may have no audio track."
-        )
+        raise InputError("There is no sound.", "Connect an AUDIO; the video you loaded may have no audio track.")
     waveform = audio["waveform"]
     if len(waveform) != 1:
         raise InputError(f"This AUDIO is a batch of {len(waveform)} sounds.", "Speak one sound at a time.")

@@ -24,9 +24,7 @@ class VAEDecode(io.ComfyNode):
                 io.Latent.Input("latent", tooltip="From MuseTalk Inpaint."),
                 batch_size_input("Faces"),
             ],
-            outputs=[
-                io.Image.Output(display_name="faces", tooltip="256 x 256; black for frames without a face.")
-            ],
+            outputs=[io.Image.Output(display_name="faces", tooltip="256 x 256; black for frames without a face.")],
         )
 
     @classmethod

@@ -109,9 +109,7 @@ class SPPBottleneck(nn.Module):
 class CSPNeXt(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.stem = nn.Sequential(
-            ConvModule(3, 32, 3, stride=2), ConvModule(32, 32, 3), ConvModule(32, 64, 3)
-        )
+        self.stem = nn.Sequential(ConvModule(3, 32, 3, stride=2), ConvModule(32, 32, 3), ConvModule(32, 64, 3))
         for i, (cin, cout, blocks, add_identity, spp) in enumerate(_STAGES, start=1):
             layers = [ConvModule(cin, cout, 3, stride=2)]
             layers += [SPPBottleneck(cout)] if spp else []

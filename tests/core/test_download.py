@@ -104,9 +104,7 @@ def test_a_file_arrives_whole_under_its_name(file: WeightFile, tmp_path: Path) -
     assert steps == [(MIB * i, len(CONTENT)) for i in (1, 2, 3)] + [(len(CONTENT), len(CONTENT))]
 
 
-def test_a_broken_connection_is_taken_up_where_it_broke(
-    server: Server, file: WeightFile, tmp_path: Path
-) -> None:
+def test_a_broken_connection_is_taken_up_where_it_broke(server: Server, file: WeightFile, tmp_path: Path) -> None:
     server.break_after = 2_000_000
     with pytest.raises(DownloadError, match="2000000 of") as failure:
         fetch(file, tmp_path, silent)
@@ -134,9 +132,7 @@ def test_a_part_that_is_complete_needs_no_network(server: Server, file: WeightFi
     assert server.asked == []
 
 
-def test_a_part_longer_than_the_file_is_started_over(
-    server: Server, file: WeightFile, tmp_path: Path
-) -> None:
+def test_a_part_longer_than_the_file_is_started_over(server: Server, file: WeightFile, tmp_path: Path) -> None:
     write_part(tmp_path, CONTENT + b"more")
     assert fetch(file, tmp_path, silent).read_bytes() == CONTENT
     assert server.asked == [f"bytes={len(CONTENT) + 4}-", None]
@@ -154,9 +150,7 @@ def test_another_file_under_the_address_is_refused(
     assert list((tmp_path / "musetalkV15").iterdir()) == []
 
 
-def test_a_file_of_unknown_hash_is_known_by_its_size(
-    server: Server, file: WeightFile, tmp_path: Path
-) -> None:
+def test_a_file_of_unknown_hash_is_known_by_its_size(server: Server, file: WeightFile, tmp_path: Path) -> None:
     assert fetch(replace(file, sha256=None), tmp_path, silent).read_bytes() == CONTENT
     (tmp_path / file.path).unlink()
     with pytest.raises(DownloadError, match="not what it should be"):
@@ -199,9 +193,7 @@ class Cancelled(OSError):
     """Of a kind that a download might mistake for its own trouble."""
 
 
-def test_stopping_passes_through_and_keeps_what_arrived(
-    server: Server, file: WeightFile, tmp_path: Path
-) -> None:
+def test_stopping_passes_through_and_keeps_what_arrived(server: Server, file: WeightFile, tmp_path: Path) -> None:
     def stop(done: int, total: int, preview: object) -> None:
         raise Cancelled
 
@@ -232,9 +224,7 @@ def test_a_full_disk_is_told_before_anything_is_fetched(
     assert (tmp_path / file.path).read_bytes() == CONTENT
 
 
-def test_one_unreachable_file_does_not_stop_the_others(
-    server: Server, file: WeightFile, tmp_path: Path
-) -> None:
+def test_one_unreachable_file_does_not_stop_the_others(server: Server, file: WeightFile, tmp_path: Path) -> None:
     server.files["/tiny.pt"] = b"tiny"
     lost = replace(file, path="s3fd/s3fd.pth", url=file.url.replace("unet", "s3fd"))
     gone = replace(file, path="vae/vae.pth", url=file.url.replace("unet", "vae"))

@@ -68,9 +68,7 @@ def _passed_through(node: Node, output: int, wanted: str) -> dict[str, Any] | No
     """The input that a bypassed node passes on: the one beside the output, else the first that fits."""
     inputs = node.get("inputs", [])
     offered = node["outputs"][output]["type"]
-    fitting = [
-        slot for slot in inputs if _connects(slot["type"], offered) and _connects(slot["type"], wanted)
-    ]
+    fitting = [slot for slot in inputs if _connects(slot["type"], offered) and _connects(slot["type"], wanted)]
     beside = [slot for slot in inputs[output : output + 1] if slot in fitting]
     same = [slot for slot in fitting if slot["type"] == wanted]
     return next(iter([*beside, *same, *fitting]), None)

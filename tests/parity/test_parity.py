@@ -39,9 +39,7 @@ def blend_frame(frame, face, box, labels, release, mode=None):
     return out
 
 
-@pytest.mark.parametrize(
-    ("release", "naming", "prefix"), [("1.5", "hugging_face", "v15"), ("1.0", "openai", "v1")]
-)
+@pytest.mark.parametrize(("release", "naming", "prefix"), [("1.5", "hugging_face", "v15"), ("1.0", "openai", "v1")])
 @pytest.mark.parametrize("fps", [25, 30])
 def test_whisper_features(golden, release, naming, prefix, fps):
     data = golden("audio")
@@ -117,9 +115,7 @@ def test_vae_decodes_the_face(golden):
 
 def test_unet(golden):
     data = golden("unet")
-    ours = latents.inpaint(
-        networks.filled_unet(), torch.from_numpy(data["latents"]), torch.from_numpy(data["audio"])
-    )
+    ours = latents.inpaint(networks.filled_unet(), torch.from_numpy(data["latents"]), torch.from_numpy(data["audio"]))
     assert max_error(ours, data["output"]) <= FEATURE_TOLERANCE
 
 
