@@ -5,6 +5,7 @@ Source: the reference's ``audio2feature.py`` (1.0) and ``audio_processor.py`` (1
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -30,7 +31,9 @@ _ROWS_BEFORE = 4
 _WINDOW_SECONDS = 30
 _WINDOW_SAMPLES = _WINDOW_SECONDS * SAMPLE_RATE
 _WINDOW_MEL = 3000  # log-mel frames in a window, two for each encoder row
-_SHORTEST = 201  # samples: the spectrogram reflects 200 at the edges
+_SHORTEST = SAMPLE_RATE // ROWS_PER_SECOND  # samples: one row of features
+_FULL_SCALES = (1, 2**15, 2**23, 2**31)  # of floats, and of 16, 24 and 32 bit integers that came as floats
+_TOO_LOUD = 16  # times full scale; a peak beyond this is of the next larger scale
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ def to_mono_16k(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
     """What Whisper hears: channels averaged, 16 kHz, not louder than full scale.
 
     Args:
-        waveform: float (channels, samples), any range.
+        waveform: float (channels, samples), -1..1 or the range of 16, 24 or 32 bit integers.
         sample_rate: Hz.
 
     Returns:
@@ -85,7 +88,9 @@ def to_mono_16k(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
             f"{broken} samples of the sound are not finite numbers (NaN or infinity).",
             "Export the sound again; a division by its zero peak upstream is the usual cause.",
         )
-    mono = waveform.mean(axis=0, dtype=np.float64)
+    peak = np.abs(waveform).max()
+    full_scale = next((scale for scale in _FULL_SCALES if peak <= _TOO_LOUD * scale), _FULL_SCALES[-1])
+    mono = waveform.mean(axis=0, dtype=np.float64) / full_scale
     if sample_rate != SAMPLE_RATE:
         ratio = Fraction(SAMPLE_RATE, sample_rate)
         mono = resample_poly(mono, ratio.numerator, ratio.denominator)
@@ -116,9 +121,10 @@ def encode(
     frames = frame_count(waveform.shape[-1], sample_rate, fps)
     mono = to_mono_16k(waveform, sample_rate)
     if frames == 0 or len(mono) < _SHORTEST:
+        shortest = max(1 / fps, Fraction(_SHORTEST, SAMPLE_RATE))
         raise InputError(
-            f"The sound lasts {len(mono) / SAMPLE_RATE:.3f} s, less than one frame at {float(fps):g} fps.",
-            "Give a longer one.",
+            f"The sound lasts {len(mono) / SAMPLE_RATE:.3f} s, too short for one frame at {float(fps):g} fps.",
+            f"Give one of at least {math.ceil(1000 * shortest)} ms.",
         )
     if release.sixteen_bit:
         mono = np.round(mono * 32768) / np.float32(32768)

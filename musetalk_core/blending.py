@@ -21,7 +21,7 @@ def blending_square(box: np.ndarray, expand: float) -> Square:
         expand: Its side over the box's longer side.
     """
     x1, y1, x2, y2 = (int(v) for v in box)
-    half = int(max(x2 - x1, y2 - y1) // 2 * expand)
+    half = max(1, int(max(x2 - x1, y2 - y1) // 2 * expand))  # a box may be of one pixel
     cx, cy = (x1 + x2) // 2, (y1 + y2) // 2
     return cx - half, cy - half, cx + half, cy + half
 

@@ -1,4 +1,4 @@
-"""The same work without a graph: ``python -m musetalk_core run | download | doctor | bench``."""
+"""The same work without a graph: ``python -m musetalk_core run | demo | download | doctor | bench``."""
 
 from __future__ import annotations
 
@@ -10,9 +10,14 @@ import time
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .errors import MuseTalkError
 from .progress import Progress
+
+if TYPE_CHECKING:
+    from .cache import ModelCache
+    from .job import Outcome
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,6 +56,10 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--batch-size", type=_positive, default=8, metavar="N")
     run.add_argument("--seed", type=int, metavar="N", help="sample the VAE's posterior, as the original code does")
     _add_model_options(run)
+
+    demo = commands.add_parser("demo", help="lip-sync the bundled sample, fetching the weights if they can be had")
+    demo.set_defaults(command=_demo)
+    demo.add_argument("--output", type=Path, default=Path("output/demo.mp4"), metavar="OUT.mp4")
 
     download = commands.add_parser("download", help="fetch missing weight files and check them")
     download.set_defaults(command=_download)
@@ -106,12 +115,25 @@ def _run(args: argparse.Namespace) -> int:
     started = time.perf_counter()
     models = _open(args, kinds)
     outcome = job.run(models, args.source, args.audio, args.output, settings, _bar)
+    _report(args.output, outcome, started)
+    return 0
+
+
+def _report(output: Path, outcome: Outcome, started: float) -> None:
     seconds = time.perf_counter() - started
     print(
-        f"\n{args.output}: {outcome.frames} frames at {float(outcome.fps):g} fps in {seconds:.1f} s"
+        f"\n{output}: {outcome.frames} frames at {float(outcome.fps):g} fps in {seconds:.1f} s"
         + (f", {outcome.faceless} source frames without a face passed through" if outcome.faceless else "")
-        + (" - made with SYNTHETIC WEIGHTS, the mouth is noise" if models.synthetic else "")
+        + (" - made with SYNTHETIC WEIGHTS, the mouth is noise" if outcome.synthetic else "")
     )
+
+
+def _demo(args: argparse.Namespace) -> int:
+    from . import demo, weights
+
+    started = time.perf_counter()
+    outcome = demo.run(weights.default_roots(), _cache(), args.output, _bar)
+    _report(args.output, outcome, started)
     return 0
 
 
@@ -124,16 +146,20 @@ def _kinds_for(face_track: Path | None) -> list[str]:
 
 def _open(args: argparse.Namespace, kinds: Sequence[str]):
     from . import weights
-    from .cache import ByteBudget, ModelCache
-    from .models import choose_device
     from .releases import get_release
 
-    cache = ModelCache(ByteBudget(choose_device()))
     synthetic = {"synthetic": "small", "synthetic-full": "full"}.get(args.weights)
     roots = [Path(args.weights)] if args.weights and not synthetic else weights.default_roots()
     return weights.open_models(
         get_release(args.release), roots, cache, args.precision, synthetic=synthetic, kinds=kinds
     )
+
+
+def _cache() -> ModelCache:
+    from .cache import ByteBudget, ModelCache
+    from .models import choose_device
+
+    return ModelCache(ByteBudget(choose_device()))
 
 
 def _download(args: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ anew from the landmarks, so that ``bbox_shift`` stays adjustable.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
@@ -52,7 +53,8 @@ def save(track: FaceTrack, path: Path) -> None:
         part.write_text(text, encoding="utf-8")
         os.replace(part, path)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # its folder may be none
+            part.unlink()
         raise InputError(
             f"The face track could not be written to {path} ({error.strerror}).",
             "Choose a folder that exists and can be written to.",
@@ -81,7 +83,7 @@ def load(path: Path) -> Observations:
             f"The face track {path} cannot be read ({error.strerror}).",
             "Save one with MuseTalk Save Face Track.",
         ) from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise InputError(
             f"{path} is not a face track of version {VERSION} ({error}).",
             "Save it again with MuseTalk Save Face Track.",

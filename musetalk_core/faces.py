@@ -209,10 +209,12 @@ def make_track(seen: Observations, bbox_shift: int, extra_margin: int) -> FaceTr
     boxes = np.clip(boxes, 0, (seen.width, seen.height, seen.width, seen.height))
     empty = (boxes[:, 2] <= boxes[:, 0]) | (boxes[:, 3] <= boxes[:, 1])
     boxes[empty] = 0
+    nose, chin = seen.landmarks[:, 29, 1], seen.landmarks[..., 1].max(axis=1)
+    below_chin = (nose < chin) & (nose + bbox_shift >= chin)  # only the detector's box would be left
     usable = shift_range(seen.landmarks, seen.detections)
-    if has_face.any() and empty.all():
+    if has_face.any() and (empty | below_chin)[has_face].all():
         raise InputError(
-            f"With bbox_shift {bbox_shift} no face box is left inside the frame.",
+            f"With bbox_shift {bbox_shift} no face box is left in any frame.",
             f"Keep it within [-{usable[0]} ~ {usable[1]}].",
         )
     return FaceTrack(seen, bbox_shift, extra_margin, boxes, usable)

@@ -52,12 +52,21 @@ class Settings:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a job made: frames written, their rate, frames without a face, and the usable shift range."""
+    """What a job made.
+
+    Attributes:
+        frames: Frames written.
+        fps: Their rate.
+        faceless: Source frames without a face, which pass through untouched.
+        shift_range: (minus, plus): ``bbox_shift`` is usable in -minus..plus.
+        synthetic: Whether it was made with synthetic weights.
+    """
 
     frames: int
     fps: Fraction
     faceless: int
     shift_range: tuple[int, int]
+    synthetic: bool
 
 
 def run(models: Models, source: Path, voice: Path, output: Path, settings: Settings, stages: Stages) -> Outcome:
@@ -87,7 +96,7 @@ def run(models: Models, source: Path, voice: Path, output: Path, settings: Setti
     spoken = pipeline.lip_sync(models, frames, track, features, settings.batch_size, settings.seed, stages("speak"))
     comment = f"MuseTalk {models.release.name}" + (f", {NOTICE}" if models.synthetic else "")
     written = write_video(output, spoken, fps, sound, comment)
-    return Outcome(written, fps, int((~track.present).sum()), track.shift_range)
+    return Outcome(written, fps, int((~track.present).sum()), track.shift_range, models.synthetic)
 
 
 def _source_frames(source: Path, fps: Fraction | None, seconds: Fraction) -> tuple[Frames, Fraction]:

@@ -24,10 +24,11 @@ class TensorMemo:
 
     def get(self, tensor: Tensor, key: Hashable, compute: Callable[[], Value]) -> Value:
         """The remembered result, or that of ``compute()``, which is then remembered."""
-        entry = self._entries.get(id(tensor))
+        name = id(tensor)
+        entry = self._entries.get(name)
         if entry is None or entry[0]() is not tensor:
-            entry = weakref.ref(tensor, lambda _, name=id(tensor): self._entries.pop(name, None)), {}
-            self._entries[id(tensor)] = entry
+            entry = weakref.ref(tensor, lambda _: self._entries.pop(name, None)), {}
+            self._entries[name] = entry
         results = entry[1]
         if key not in results:
             results[key] = compute()

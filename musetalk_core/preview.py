@@ -30,20 +30,31 @@ def draw_track(frames: Sequence[np.ndarray], track: FaceTrack) -> list[np.ndarra
     return [_draw(frames[i], track, i) for i in chosen]
 
 
+def draw_face(picture: np.ndarray, track: FaceTrack, index: int, zoom: float = 1.0) -> None:
+    """Draw the points, box and middle of a frame's face, in place.
+
+    Args:
+        picture: uint8 RGB (H, W, 3): the frame, ``zoom`` times its size.
+        track: The track.
+        index: Which frame; it has a face.
+        zoom: Pixels of the picture for one of the frame.
+    """
+    thickness = max(1, round(picture.shape[1] / 512))
+    x1, y1, x2, y2 = (int(v * zoom) for v in track.boxes[index])
+    middle = int((track.seen.landmarks[index, 29, 1] + track.bbox_shift) * zoom)
+    cv2.rectangle(picture, (x1, y1), (x2, y2), _BOX, thickness)
+    cv2.line(picture, (x1, middle), (x2, middle), _MIDDLE, thickness)
+    for x, y in (track.seen.landmarks[index] * zoom).astype(int):
+        cv2.circle(picture, (int(x), int(y)), thickness, _POINT, -1)
+
+
 def _draw(frame: np.ndarray, track: FaceTrack, index: int) -> np.ndarray:
     zoom = min(1.0, _LONGEST_SIDE / max(frame.shape[:2]))
     out = cv2.resize(frame, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA) if zoom < 1 else frame.copy()
-    thickness = max(1, round(out.shape[1] / 512))
     minus, plus = track.shift_range
-    text = f"frame {index}: bbox_shift {track.bbox_shift}, usable [-{minus} ~ {plus}]"
+    text = f"frame {index}: no face, passes through untouched"
     if track.present[index]:
-        x1, y1, x2, y2 = (int(v * zoom) for v in track.boxes[index])
-        middle = int((track.seen.landmarks[index, 29, 1] + track.bbox_shift) * zoom)
-        cv2.rectangle(out, (x1, y1), (x2, y2), _BOX, thickness)
-        cv2.line(out, (x1, middle), (x2, middle), _MIDDLE, thickness)
-        for x, y in (track.seen.landmarks[index] * zoom).astype(int):
-            cv2.circle(out, (int(x), int(y)), thickness, _POINT, -1)
-    else:
-        text = f"frame {index}: no face, passes through untouched"
+        text = f"frame {index}: bbox_shift {track.bbox_shift}, usable [-{minus} ~ {plus}]"
+        draw_face(out, track, index, zoom)
     write(out, text, height=out.shape[1] / 40, colour=(255, 255, 255))
     return out

@@ -21,9 +21,10 @@ def exact_rate(fps: float | Fraction) -> Fraction:
     Raises:
         InputError: the rate is not in that range.
     """
-    if not 0 < fps <= 240:
+    exact = Fraction(fps).limit_denominator(100_000) if 0 < fps <= 240 else Fraction(0)
+    if not exact:  # also where it is so small that it rounds to nothing
         raise InputError(f"{fps} is not a usable frame rate.", "Give frames per second between 0 and 240.")
-    return Fraction(fps).limit_denominator(100_000)
+    return exact
 
 
 def frame_count(samples: int, sample_rate: int, fps: Fraction) -> int:

@@ -36,8 +36,8 @@ class FaceParseBlend(io.ComfyNode):
                     default=90,
                     min=20,
                     max=160,
-                    tooltip="For jaw: half width, of 256, of the middle that is repainted in full; smaller keeps more "
-                    "of the original cheeks.",
+                    tooltip="For jaw: half width of the middle that is repainted in full, where the square round the "
+                    "face is 512 wide. Smaller keeps more of the original cheeks.",
                 ),
                 batch_size_input("Frames"),
             ],

@@ -46,6 +46,10 @@ class ComfyClient:
         """The JSON answer to GET `path`."""
         return _json(self._fetch(Request(self.url + path)))
 
+    def get_bytes(self, path: str) -> bytes:
+        """The answer to GET `path` as it is."""
+        return self._fetch(Request(self.url + path))
+
     def post(self, path: str, payload: dict[str, Any]) -> Any:
         """The JSON answer to POST `path`, None if the answer is empty."""
         headers = {"Content-Type": "application/json"}

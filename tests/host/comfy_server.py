@@ -117,7 +117,9 @@ class ComfyServer(ComfyClient):
     def _prepare_base(self) -> None:
         for folder in _FOLDERS:
             (self.base / folder).mkdir()
-        (self.base / "custom_nodes" / "musetalk-under-test").symlink_to(REPOSITORY, target_is_directory=True)
+        nodes = self.base / "custom_nodes"
+        (nodes / "musetalk-under-test").symlink_to(REPOSITORY, target_is_directory=True)
+        (nodes / "stand_ins.py").symlink_to(Path(__file__).with_name("stand_ins.py"))
 
     def _command(self) -> list[str]:
         return [

@@ -1,0 +1,243 @@
+"""Writes example_workflows/*.json from the graphs below, asking a running ComfyUI for its sockets.
+
+    python tools/make_workflows.py http://127.0.0.1:8188
+
+Widgets keep their defaults unless a graph says otherwise.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import urllib.request
+from collections import defaultdict
+from pathlib import Path
+
+OUT = Path(__file__).parent.parent / "example_workflows"
+WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
+UPLOADS = {"LoadImage": ["image"], "LoadVideo": ["image"], "LoadAudio": [None, None]}  # button values in saved graphs
+
+NOTE = """## {title}
+
+{text}
+
+Copy the files of this pack's `assets/sample` folder into ComfyUI's `input` folder, or choose \
+your own files. The first time, switch on **fetch_missing** in *MuseTalk Load Models* to download the weights.
+"""
+
+# Name, node type, column, inputs: a value, or the name and output slot of another node. Nodes of a column stand
+# below each other in the order given.
+MODELS = ("models", "MuseTalkLoadModels", 0, {})
+SOURCE_IMAGE = ("source", "LoadImage", 0, {"image": "face.jpg"})
+VOICE = ("voice", "LoadAudio", 0, {"audio": "voice.wav"})
+WHISPER = ("whisper", "MuseTalkWhisperEncode", 1, {"models": "models.0", "audio": "voice.0"})
+INPAINT = (
+    "inpaint",
+    "MuseTalkInpaint",
+    3,
+    {"models": "models.0", "latents": "encode.0", "audio_features": "whisper.0"},
+)
+DECODE = ("decode", "MuseTalkVAEDecode", 4, {"models": "models.0", "latent": "inpaint.0"})
+
+
+def landmarks(images: str) -> tuple:
+    inputs = {"models": "models.0", "images": images, "audio_features": "whisper.0"}
+    return "landmarks", "MuseTalkDWPoseLandmarks", 1, inputs
+
+
+def encode(images: str, faces: str = "landmarks.0") -> tuple:
+    return "encode", "MuseTalkVAEEncode", 2, {"models": "models.0", "images": images, "faces": faces}
+
+
+def blend(images: str, faces: str = "landmarks.0") -> tuple:
+    inputs = {"models": "models.0", "images": images, "faces_painted": "decode.0", "faces": faces}
+    return "blend", "MuseTalkFaceParseBlend", 4, inputs
+
+
+def video(fps: object = 25.0) -> list[tuple]:
+    inputs = {"images": "blend.0", "audio": "voice.0", "fps": fps}
+    return [
+        ("video", "CreateVideo", 5, inputs),
+        ("save", "SaveVideo", 5, {"video": "video.0", "filename_prefix": "video/MuseTalk"}),
+    ]
+
+
+def preview(images: str = "landmarks.1") -> tuple:
+    return "preview", "PreviewImage", 2, {"images": images}
+
+
+GRAPHS = {
+    "MuseTalk picture speaks": (
+        "One picture and one voice in, the same face speaking out. The preview shows the points that were found, "
+        "the box that is repainted, and the range in which **bbox_shift** is useful: more opens the mouth more.",
+        [
+            MODELS,
+            SOURCE_IMAGE,
+            VOICE,
+            WHISPER,
+            landmarks("source.0"),
+            preview(),
+            encode("source.0"),
+            INPAINT,
+            DECODE,
+            blend("source.0"),
+            *video(),
+        ],
+    ),
+    "MuseTalk dub a video": (
+        "A video speaks with a new voice, at the video's own frame rate. Frames run forwards and backwards when the "
+        "voice lasts longer than the video. Choose your video in *Load Video*.",
+        [
+            MODELS,
+            ("clip", "LoadVideo", 0, {"file": "face.mp4"}),
+            VOICE,
+            ("parts", "GetVideoComponents", 0, {"video": "clip.0"}),
+            (*WHISPER[:3], {**WHISPER[3], "fps": "parts.2"}),
+            landmarks("parts.0"),
+            preview(),
+            encode("parts.0"),
+            INPAINT,
+            DECODE,
+            blend("parts.0"),
+            *video("parts.2"),
+        ],
+    ),
+    "MuseTalk find the face once": (
+        "*Save Face Track* writes what was found to `output/face_tracks`, readable and reusable: in later graphs "
+        "*MuseTalk Load Face Track* takes the place of *DWPose Landmarks* and no face network runs.",
+        [
+            MODELS,
+            SOURCE_IMAGE,
+            VOICE,
+            WHISPER,
+            ("landmarks", "MuseTalkLoadFaceTrack", 1, {"models": "models.0", "file": "face.json"}),
+            ("track", "MuseTalkSaveFaceTrack", 2, {"faces": "landmarks.0"}),
+            encode("source.0"),
+            INPAINT,
+            DECODE,
+            blend("source.0"),
+            *video(),
+        ],
+    ),
+    "MuseTalk stock VAE": (
+        "MuseTalk's latents are ordinary LATENTs: here the stock *Load VAE* and *VAE Decode* do the VAE's work, so "
+        "one copy of sd-vae-ft-mse in `models/vae` serves everything.",
+        [
+            ("vae", "VAELoader", 0, {"vae_name": "vae-ft-mse-840000-ema-pruned.safetensors"}),
+            (*MODELS[:3], {"vae": "vae.0"}),
+            SOURCE_IMAGE,
+            VOICE,
+            WHISPER,
+            landmarks("source.0"),
+            preview(),
+            encode("source.0"),
+            INPAINT,
+            ("decode", "VAEDecode", 4, {"samples": "inpaint.0", "vae": "vae.0"}),
+            blend("source.0"),
+            *video(),
+        ],
+    ),
+}
+COLUMN = 400  # px from one column of nodes to the next
+WIDTH, GAP, HEAD, SLOT, WIDGET = 340, 60, 40, 22, 28  # px
+PICTURES = {
+    "LoadImage": 300,
+    "LoadVideo": 300,
+    "PreviewImage": 300,
+    "LoadAudio": 80,
+    "SaveVideo": 260,
+}  # px shown below
+
+
+def workflow(title: str, text: str, graph: list[tuple], info: dict) -> dict:
+    ids = {name: i for i, (name, *_) in enumerate(graph, start=1)}
+    types = {name: kind for name, kind, *_ in graph}
+    nodes, links, tops = [], [], defaultdict(int)
+    for name, kind, column, inputs in graph:
+        sockets, values = [], []
+        for socket, (type_, options) in specification(info[kind]).items():
+            value = inputs.get(socket, options.get("default"))
+            linked = isinstance(value, str) and value.split(".")[0] in ids and value[-1].isdigit()
+            widget = is_widget(type_)
+            if linked:
+                source, slot = value.split(".")
+                made = [len(links) + 1, ids[source], int(slot), ids[name], len(sockets)]
+                links.append([*made, info[types[source]]["output"][int(slot)]])
+            if linked or not widget:
+                entry = {"name": socket, "type": type_ if isinstance(type_, str) else "COMBO"}
+                entry["link"] = links[-1][0] if linked else None
+                if widget:
+                    entry["widget"] = {"name": socket}
+                sockets.append(entry)
+            if widget:
+                default = options.get("default", choices(type_, options)[0] if choices(type_, options) else None)
+                values.append(default if linked else default if value is None else value)
+                if options.get("control_after_generate"):
+                    values.append("fixed")
+        labels = list(zip(info[kind]["output_name"], info[kind]["output"], strict=True))
+        height = HEAD + SLOT * max(len(sockets), len(labels)) + WIDGET * len(values) + PICTURES.get(kind, 0)
+        nodes.append(
+            {
+                "id": ids[name],
+                "type": kind,
+                "pos": [COLUMN * column, tops[column]],
+                "size": [WIDTH, height],
+                "flags": {},
+                "order": ids[name] - 1,
+                "mode": 0,
+                "inputs": sockets,
+                "outputs": [{"name": label, "type": type_, "links": []} for label, type_ in labels],
+                "properties": {"Node name for S&R": kind},
+                "widgets_values": values + UPLOADS.get(kind, []),
+            }
+        )
+        tops[column] += height + GAP
+    for number, source, slot, *_ in links:
+        nodes[source - 1]["outputs"][slot]["links"].append(number)
+    nodes.append(
+        {
+            "id": len(nodes) + 1,
+            "type": "MarkdownNote",
+            "pos": [-COLUMN, 0],
+            "size": [WIDTH, 320],
+            "flags": {},
+            "order": len(nodes),
+            "mode": 0,
+            "inputs": [],
+            "outputs": [],
+            "properties": {},
+            "widgets_values": [NOTE.format(title=title, text=text)],
+        }
+    )
+    head = {"last_node_id": len(nodes), "last_link_id": len(links)}
+    tail = {"groups": [], "config": {}, "extra": {}, "version": 0.4}
+    return head | {"nodes": nodes, "links": links} | tail
+
+
+def specification(node: dict) -> dict[str, tuple]:
+    out = {}
+    for group in ("required", "optional"):
+        for name in node["input_order"].get(group, []):
+            type_, *options = node["input"][group][name]
+            out[name] = type_, options[0] if options else {}
+    return out
+
+
+def is_widget(type_: object) -> bool:
+    return isinstance(type_, list) or type_ in WIDGETS
+
+
+def choices(type_: object, options: dict) -> list:
+    return type_ if isinstance(type_, list) else options.get("options", [])
+
+
+def main(url: str) -> None:
+    with urllib.request.urlopen(f"{url}/object_info") as response:
+        info = json.load(response)
+    for title, (text, graph) in GRAPHS.items():
+        path = OUT / f"{title}.json"
+        path.write_text(json.dumps(workflow(title, text, graph, info), indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
