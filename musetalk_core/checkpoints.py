@@ -10,10 +10,10 @@ replaced by `_Inert`, which swallows whatever is done to it and does nothing.
 from __future__ import annotations
 
 import pickle
+import tarfile
 import types
-import zipfile
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,27 +24,22 @@ from .errors import WeightsInvalidError
 
 StateDict = dict[str, Tensor]
 
-_REBUILDERS = {
-    ("collections", "OrderedDict"): OrderedDict,
-    ("torch", "Size"): torch.Size,
-    ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,
-    ("torch._utils", "_rebuild_parameter"): torch._utils._rebuild_parameter,
-}
 _REMEDY = "Delete it and fetch it again (python -m musetalk_core download)."
+_MOST_TUPLES_IN_ONE = 2000  # at any depth; hashing 100,000 in each other would overflow the stack
 
 
 class _Inert:
     """Stands for any object that is not a tensor: accepts every pickle operation, does nothing."""
 
+    dtype = torch.uint8  # what torch asks of a class of storage, should this stand for one
+
     def __new__(cls, *args: Any, **kwargs: Any) -> _Inert:
-        return object.__new__(cls)
+        return object.__new__(_Inert)  # ``cls`` is an instance where this stands for a nested class
 
     def __init__(self, *args: Any, **kwargs: Any) -> None: ...
 
     def __call__(self, *args: Any, **kwargs: Any) -> _Inert:
         return self
-
-    def __setstate__(self, state: Any) -> None: ...
 
     def __setitem__(self, key: Any, value: Any) -> None: ...
 
@@ -53,14 +48,63 @@ class _Inert:
     def extend(self, items: Any) -> None: ...
 
 
-class _TensorUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if module == "torch" and name.endswith("Storage") and hasattr(torch, name):
-            return getattr(torch, name)
-        if module == "torch" and isinstance(getattr(torch, name, None), torch.dtype):
-            return getattr(torch, name)
-        return _REBUILDERS.get((module, name), _Inert)
+def _tensor(storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> Tensor:
+    return torch._utils._rebuild_tensor(storage, offset, size, stride)
 
+
+def _parameter(tensor: Any, *_: Any) -> Any:
+    return tensor
+
+
+_KNOWN = {
+    ("collections", "OrderedDict"): OrderedDict,
+    ("torch", "Size"): torch.Size,
+    ("torch._utils", "_rebuild_tensor"): _tensor,  # PyTorch before 0.4
+    ("torch._utils", "_rebuild_tensor_v2"): _tensor,
+    ("torch._utils", "_rebuild_parameter"): _parameter,
+}
+
+
+class _TensorUnpickler(pickle._Unpickler):  # the one written in Python: its operations can be replaced
+    dispatch = pickle._Unpickler.dispatch.copy()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._tuples_in: dict[int, int] = {}  # by the id of a tuple
+
+    def find_class(self, module: str, name: str) -> Any:
+        # Real classes of storages never come from here: torch answers for those it knows beforehand.
+        return _KNOWN.get((module, name), _Inert)
+
+    def load_build(self) -> None:
+        """Drop the state: it could rename or rewire what is shared by the whole process."""
+        self.stack.pop()
+
+    def load_binpersid(self) -> None:
+        """Let torch fetch storages only: for a network's class it may write a patch of the source code."""
+        saved = self.stack.pop()
+        self.append(self.persistent_load(saved) if saved[0] == "storage" else _Inert)
+
+    def weigh_tuple(self) -> None:
+        made = self.stack[-1]
+        inside = sum(1 + self._tuples_in.get(id(item), 0) for item in made if type(item) is tuple)
+        if inside > _MOST_TUPLES_IN_ONE:
+            raise pickle.UnpicklingError("too many tuples in each other")
+        self._tuples_in[id(made)] = inside
+
+
+def _then_weigh(load_tuple: Callable[[_TensorUnpickler], None]) -> Callable[[_TensorUnpickler], None]:
+    def load(unpickler: _TensorUnpickler) -> None:
+        load_tuple(unpickler)
+        unpickler.weigh_tuple()
+
+    return load
+
+
+_TensorUnpickler.dispatch[pickle.BUILD[0]] = _TensorUnpickler.load_build
+_TensorUnpickler.dispatch[pickle.BINPERSID[0]] = _TensorUnpickler.load_binpersid
+for _operation in pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3:
+    _TensorUnpickler.dispatch[_operation[0]] = _then_weigh(_TensorUnpickler.dispatch[_operation[0]])
 
 _TENSORS_ONLY = types.ModuleType("tensors_only_pickle")
 _TENSORS_ONLY.Unpickler = _TensorUnpickler  # type: ignore[attr-defined]
@@ -89,11 +133,11 @@ def read_state_dict(path: Path) -> StateDict:
             content: Any = load_file(path)
         else:
             content = torch.load(
-                path,
+                str(path),
                 map_location="cpu",
                 pickle_module=_TENSORS_ONLY,
                 weights_only=False,  # the unpickler above is stricter: it never calls what a file names
-                mmap=zipfile.is_zipfile(path),
+                mmap=_is_plain_zip(path),
             )
     except Exception as error:  # torch and pickle raise a dozen unrelated types for a damaged file
         raise WeightsInvalidError(
@@ -107,13 +151,26 @@ def read_state_dict(path: Path) -> StateDict:
     return state
 
 
+def _is_plain_zip(path: Path) -> bool:
+    """Whether torch takes the file for a zip; refuses what it would not read with our unpickler alone."""
+    with path.open("rb") as file:
+        if file.read(4) == b"PK\x03\x04":
+            file.seek(0)
+            if "constants.pkl" in torch._C.PyTorchFileReader(file).get_all_records():
+                raise pickle.UnpicklingError("a TorchScript program, which would run as it is loaded")
+            return True
+    if tarfile.is_tarfile(path):
+        raise pickle.UnpicklingError("a tar archive, whose links would be followed as it is unpacked")
+    return False
+
+
 def _unwrap(content: Any) -> StateDict:
     if not isinstance(content, Mapping):
         return {}
     for key in ("state_dict", "model_state_dict", "model"):
         if isinstance(content.get(key), Mapping):
             content = content[key]
-    return {name: value for name, value in content.items() if isinstance(value, Tensor)}
+    return {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)}
 
 
 def fill_network(network: nn.Module, state: StateDict, path: Path) -> nn.Module:

@@ -151,7 +151,7 @@ def _open(args: argparse.Namespace, kinds: Sequence[str]):
     synthetic = {"synthetic": "small", "synthetic-full": "full"}.get(args.weights)
     roots = [Path(args.weights)] if args.weights and not synthetic else weights.default_roots()
     return weights.open_models(
-        get_release(args.release), roots, cache, args.precision, synthetic=synthetic, kinds=kinds
+        get_release(args.release), roots, _cache(), args.precision, synthetic=synthetic, kinds=kinds
     )
 
 

@@ -51,7 +51,7 @@ def select_region(labels: np.ndarray, mode: MaskMode, cheek_width: int) -> np.nd
     Args:
         labels: uint8 (512, 512), labels 0..18.
         mode: "raw": skin and mouth; "neck": these and the neck; "face": everything of the face;
-            "jaw": the mouth, and the skin widened downwards but narrowed at the cheeks.
+            "jaw": the mouth, and the skin grown a little but narrowed at the cheeks.
         cheek_width: "jaw" only: half width in pixels of the middle band that is not narrowed.
 
     Returns:

@@ -27,8 +27,8 @@ class DWPoseLandmarks(io.ComfyNode):
                     min=-100,
                     max=100,
                     tooltip="Moves the middle of the face box, in pixels. Down (positive) opens the mouth more, up "
-                    "(negative) less. Stay within the range shown in the preview. Changing it runs no face "
-                    "network again.",
+                    "(negative) less. Stay within the range shown in the preview. Changing it does not run the "
+                    "face networks again.",
                 ),
                 io.Int.Input(
                     "extra_margin",
@@ -47,11 +47,12 @@ class DWPoseLandmarks(io.ComfyNode):
                 Audio.Input(
                     "audio_features",
                     optional=True,
-                    tooltip="Connect it to look only at the frames that the voice will reach.",
+                    tooltip="Connect it to look only at the frames that the voice will reach. Leave it out when the "
+                    "face track is to be saved.",
                 ),
             ],
             outputs=[
-                Faces.Output(display_name="faces"),
+                Faces.Output(display_name="faces", tooltip="Landmarks and box for each frame."),
                 io.Image.Output(
                     display_name="preview",
                     tooltip="Up to 16 frames with points, box and usable range drawn in.",

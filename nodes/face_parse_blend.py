@@ -17,19 +17,20 @@ class FaceParseBlend(io.ComfyNode):
             node_id="MuseTalkFaceParseBlend",
             display_name="MuseTalk Face Parse Blend",
             category=CATEGORY,
-            description="Puts each painted face back into its frame along a mask that follows the jaw. Frames run "
+            description="Puts each painted face back into its frame along a mask that follows the face. Frames run "
             "forwards and backwards for as long as there are faces.",
             inputs=[
                 models_input(),
-                io.Image.Input("images", tooltip="The source frames."),
+                io.Image.Input("images", tooltip="The same frames the faces were found in."),
                 io.Image.Input("faces_painted", tooltip="From MuseTalk VAE Decode, any size."),
                 Faces.Input("faces", tooltip="The face track the painted faces belong to."),
                 io.Combo.Input(
                     "mask_mode",
                     options=[_AS_RELEASE, "jaw", "raw", "neck", "face"],
                     default=_AS_RELEASE,
-                    tooltip="jaw (1.5): mouth and a widened chin. raw: skin and mouth. neck: these and the neck, for "
-                    "large movements. face (1.0): the whole face.",
+                    tooltip="What is replaced, in the lower half of the face box. as the release: jaw for 1.5, "
+                    "face for 1.0. jaw: mouth and skin, narrowed at the cheeks. raw: mouth and skin. neck: raw and the neck. "
+                    "face: everything of the face, the nose too.",
                 ),
                 io.Int.Input(
                     "cheek_width",
@@ -41,7 +42,9 @@ class FaceParseBlend(io.ComfyNode):
                 ),
                 batch_size_input("Frames"),
             ],
-            outputs=[io.Image.Output(display_name="images")],
+            outputs=[
+                io.Image.Output(display_name="images", tooltip="The finished frames, one for each painted face.")
+            ],
         )
 
     @classmethod

@@ -20,7 +20,8 @@ class LoadFaceTrack(io.ComfyNode):
                 io.Combo.Input(
                     "file",
                     options=host.input_and_output_files(".json"),
-                    tooltip="Face tracks in ComfyUI's input and output folders.",
+                    tooltip="A file that MuseTalk Save Face Track wrote. The list shows all JSON files in ComfyUI's "
+                    "input and output folders.",
                 ),
                 io.Int.Input(
                     "bbox_shift",
@@ -29,9 +30,16 @@ class LoadFaceTrack(io.ComfyNode):
                     max=100,
                     tooltip="As in MuseTalk DWPose Landmarks; the boxes are made anew from the saved landmarks.",
                 ),
+                io.Int.Input(
+                    "extra_margin",
+                    default=10,
+                    min=0,
+                    max=100,
+                    tooltip="As in MuseTalk DWPose Landmarks.",
+                ),
             ],
             outputs=[
-                Faces.Output(display_name="faces"),
+                Faces.Output(display_name="faces", tooltip="Landmarks and box for each frame."),
                 io.Int.Output(display_name="shift_min", tooltip="Lowest usable bbox_shift."),
                 io.Int.Output(display_name="shift_max", tooltip="Highest usable bbox_shift."),
             ],
@@ -42,8 +50,8 @@ class LoadFaceTrack(io.ComfyNode):
         return host.annotated_file(file).stat().st_mtime_ns
 
     @classmethod
-    def execute(cls, models, file: str, bbox_shift: int) -> io.NodeOutput:
+    def execute(cls, models, file: str, bbox_shift: int, extra_margin: int) -> io.NodeOutput:
         seen = face_track_file.load(host.annotated_file(file))
-        track = pipeline.track_faces(models, seen, bbox_shift)
+        track = pipeline.track_faces(models, seen, bbox_shift, extra_margin)
         minus, plus = track.shift_range
         return io.NodeOutput(track, -minus, plus)

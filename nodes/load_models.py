@@ -26,7 +26,7 @@ class LoadModels(io.ComfyNode):
                     "release",
                     options=list(RELEASES),
                     default="1.5",
-                    tooltip="1.5 gives clearer teeth and a steadier picture. 1.0 follows bbox_shift more.",
+                    tooltip="1.5 gives clearer teeth and a steadier picture. In 1.0 bbox_shift has more effect.",
                 ),
                 io.Combo.Input(
                     "precision",
@@ -37,7 +37,7 @@ class LoadModels(io.ComfyNode):
                 io.Boolean.Input(
                     "fetch_missing",
                     default=False,
-                    tooltip="Download weight files that are not there yet (about 4.5 GB in all) into "
+                    tooltip="Download weight files that are not there yet (about 4.4 GB for one release) into "
                     "models/musetalk and check them.",
                 ),
                 io.Combo.Input(
@@ -54,7 +54,9 @@ class LoadModels(io.ComfyNode):
                     "MuseTalk's own copy.",
                 ),
             ],
-            outputs=[Models.Output(display_name="models")],
+            outputs=[
+                Models.Output(display_name="models", tooltip="Goes to the models input of every MuseTalk node.")
+            ],
         )
 
     @classmethod

@@ -34,11 +34,11 @@ class VAEEncode(io.ComfyNode):
                     default=0,
                     min=0,
                     max=0xFFFFFFFF,
-                    control_after_generate=True,
+                    control_after_generate=False,
                     tooltip="For 'sample' only.",
                 ),
             ],
-            outputs=[Latents.Output(display_name="latents")],
+            outputs=[Latents.Output(display_name="latents", tooltip="Goes to MuseTalk Inpaint.")],
         )
 
     @classmethod

@@ -30,11 +30,11 @@ class WhisperEncode(io.ComfyNode):
                     max=240.0,
                     step=0.001,
                     tooltip="Frames per second of the video to be made; connect the source video's. MuseTalk "
-                    "was trained at 25.",
+                    "was trained at 25. Give the same number to the node that saves the video.",
                 ),
             ],
             outputs=[
-                Audio.Output(display_name="audio_features"),
+                Audio.Output(display_name="audio_features", tooltip="Goes to MuseTalk Inpaint."),
                 io.Int.Output(display_name="frame_count", tooltip="Whole frames that the voice lasts."),
             ],
         )

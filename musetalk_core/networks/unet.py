@@ -6,16 +6,20 @@ Source: TMElyralab/MuseTalk, ``musetalk.json`` (the same in releases 1.0 and 1.5
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
+from torch import nn
 
 from ..checkpoints import fill_network, read_state_dict
 from ..errors import WeightsInvalidError
 
 if TYPE_CHECKING:
     from diffusers import UNet2DConditionModel
+
+Network = TypeVar("Network", bound=nn.Module)
 
 PUBLISHED_CONFIG = {
     "in_channels": 8,
@@ -58,18 +62,25 @@ def load(path: Path) -> UNet2DConditionModel:
         WeightsInvalidError: the file is damaged or of another network.
     """
     state = read_state_dict(path)
-    with torch.device("meta"):
-        network = create(read_config(path.with_name("musetalk.json")))
-    return fill_network(network, state, path)
+    return fill_network(create_configured(create, path.with_name("musetalk.json")), state, path)
 
 
-def read_config(path: Path) -> dict | None:
-    """Read a network's JSON configuration, or None where there is no such file."""
-    if not path.is_file():
-        return None
+def create_configured(create: Callable[[dict | None], Network], path: Path) -> Network:
+    """Build a network on the meta device by its JSON configuration, or as published without one.
+
+    Args:
+        create: Builds the network from the configuration, or from None.
+        path: The configuration, which need not be there.
+
+    Raises:
+        WeightsInvalidError: the file is no such configuration.
+    """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        config = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+        with torch.device("meta"):
+            return create(config)
+    except (ValueError, TypeError, AttributeError) as error:
         raise WeightsInvalidError(
-            f"{path} is not valid JSON ({error}).", "Delete it: the published configuration is built in."
+            f"{path} is not the JSON configuration of this network ({error}).",
+            "Delete it: the published configuration is built in.",
         ) from error

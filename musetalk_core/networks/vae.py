@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..checkpoints import StateDict, fill_network, read_state_dict
-from .unet import read_config
+from .unet import create_configured
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
@@ -87,8 +87,7 @@ def load(path: Path) -> AutoencoderKL:
         WeightsInvalidError: the file is damaged or of another network.
     """
     state = read_state_dict(path)
-    with torch.device("meta"):
-        network = create(read_config(path.with_name("config.json")))
+    network = create_configured(create, path.with_name("config.json"))
     return fill_network(network, to_diffusers_names(state, dict(network.config)), path)
 
 
@@ -98,7 +97,11 @@ def to_diffusers_names(state: StateDict, config: dict) -> StateDict:
     if "encoder.down.0.block.0.norm1.weight" in state:
         from diffusers.loaders.single_file_utils import convert_ldm_vae_checkpoint
 
-        return convert_ldm_vae_checkpoint(state, config)
+        try:
+            renamed = convert_ldm_vae_checkpoint(state, config)
+        except KeyError:  # it takes some tensors for granted; without them the file fits no network
+            return state
+        return {name: tensor for name, tensor in renamed.items() if tensor is not None}
     renamed = {}
     for name, tensor in state.items():
         for old, new in _OLD_ATTENTION_NAMES.items():

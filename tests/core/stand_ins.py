@@ -138,18 +138,19 @@ class TellingUnet(nn.Module):
         return SimpleNamespace(sample=out)
 
 
-class AllSkin(nn.Module):
-    """A face parser that takes everything for skin."""
+class OneClass(nn.Module):
+    """A face parser that takes everything for skin, or for another class."""
 
-    def __init__(self) -> None:
+    def __init__(self, label: int = SKIN) -> None:
         super().__init__()
+        self.label = label
         self.weight = nn.Parameter(torch.ones(()), requires_grad=False)
         self.batches: list[int] = []
 
     def forward(self, x: Tensor) -> Tensor:
         self.batches.append(len(x))
         scores = torch.zeros(1, 19, 1, 1)
-        scores[:, SKIN] = 1
+        scores[:, self.label] = 1
         return scores.expand(len(x), -1, *x.shape[2:])
 
 
@@ -160,7 +161,7 @@ class StandIns:
         self.release: Release = RELEASES[release]
         self.synthetic = synthetic
         self.networks = SimpleNamespace(
-            unet=TellingUnet(), vae=PlainVae(), dwpose=BrightestPoint(), face_parse=AllSkin()
+            unet=TellingUnet(), vae=PlainVae(), dwpose=BrightestPoint(), face_parse=OneClass()
         )
 
     def __getattr__(self, kind: str):

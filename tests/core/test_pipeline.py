@@ -13,6 +13,7 @@ import torch
 from musetalk_core import job, pipeline
 from musetalk_core.errors import InputError
 from musetalk_core.faces import estimate_keypoints
+from musetalk_core.masks import LOWER_LIP, NECK, NOSE, SKIN
 from musetalk_core.media_input import Clip, read_clip
 from musetalk_core.networks import s3fd
 from musetalk_core.networks.vae import SCALING_FACTOR
@@ -20,6 +21,7 @@ from musetalk_core.pipeline import Blender, FaceLatents
 from musetalk_core.progress import Progress, silent
 from musetalk_core.timeline import pingpong
 from tests.core.stand_ins import (
+    OneClass,
     StandIns,
     Unreachable,
     counted_rows,
@@ -198,16 +200,22 @@ def test_any_batch_size_paints_alike(synthetic_models) -> None:
     assert np.abs(np.array(one, np.int16) - np.array(three, np.int16)).max() <= 1
 
 
-def test_the_mask_can_be_chosen() -> None:
-    frames, track, painted = pictures(1), track_of([True]), np.full((1, 256, 256, 3), 250, np.uint8)
+@pytest.mark.parametrize(
+    ("label", "repainting"),
+    [(SKIN, {"jaw", "raw", "neck", "face"}), (NOSE, {"face"}), (NECK, {"neck"}), (LOWER_LIP, {"jaw", "raw", "neck", "face"})],
+)
+def test_the_mask_mode_is_the_releases_unless_chosen(label: int, repainting: set[str]) -> None:
+    frames, painted = pictures(1), np.full((1, 256, 256, 3), 250, np.uint8)
 
-    def repainted(release: str, **choice) -> int:
-        return int((next(Blender(StandIns(release), frames, track, **choice).blend(0, painted)) != grey(0)).sum())
+    def repaints(release: str, **choice) -> bool:
+        models = StandIns(release)
+        models.networks.face_parse = OneClass(label)
+        shown = next(Blender(models, frames, track_of([True]), **choice).blend(0, painted))
+        return bool((shown[MOUTH] == 250).all())
 
-    assert repainted("1.5", mask_mode="face") == repainted("1.5", mask_mode="raw")
-    models = StandIns()
-    models.networks.face_parse.register_forward_hook(lambda *_: torch.eye(19)[17].view(1, 19, 1, 1).expand(1, -1, 512, 512))
-    assert (next(Blender(models, frames, track).blend(0, painted)) == frames[0]).all()  # hair is not repainted
+    assert {mode for mode in ("jaw", "raw", "neck", "face") if repaints("1.5", mask_mode=mode)} == repainting
+    assert repaints("1.5") == ("jaw" in repainting)
+    assert repaints("1.0") == ("face" in repainting)
 
 
 # Synthetic weights say so
