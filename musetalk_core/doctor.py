@@ -7,6 +7,7 @@ import importlib.metadata
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from . import manifest, weights
@@ -42,8 +43,8 @@ def examine(roots: Sequence[Path]) -> dict[str, Any]:
     packages, problems = {}, []
     for name, module in _PACKAGES.items():
         try:
-            importlib.import_module(module)
-            packages[name] = importlib.metadata.version(name)
+            imported = importlib.import_module(module)
+            packages[name] = _version(name, imported)
         except Exception as error:  # a broken package may raise anything on import
             packages[name] = f"cannot be imported: {error}"
             problems.append(f"{name} cannot be imported ({error}). Run: pip install -r requirements.txt")
@@ -66,6 +67,13 @@ def examine(roots: Sequence[Path]) -> dict[str, Any]:
         "problems": problems,
         "sound": not problems,
     }
+
+
+def _version(name: str, module: ModuleType) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:  # another build of it, such as opencv-contrib-python
+        return getattr(module, "__version__", "of unknown version")
 
 
 def _release(name: str, roots: Sequence[Path]) -> dict[str, Any]:

@@ -6,6 +6,11 @@ message alone must be enough to act on.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import TypeVar
+
+Value = TypeVar("Value")
+
 
 class MuseTalkError(Exception):
     """Base of every error this package raises on purpose.
@@ -23,6 +28,22 @@ class MuseTalkError(Exception):
 
 class InputError(MuseTalkError):
     """A picture, sound, box or setting that cannot be worked with."""
+
+
+def pick(table: Mapping[str, Value], name: str, what: str) -> Value:
+    """Look a setting up by its name; saved graphs and the API can ask for anything.
+
+    Args:
+        table: Names to what they stand for.
+        name: The name asked for.
+        what: What is being chosen, for the error.
+
+    Raises:
+        InputError: the table has no such name.
+    """
+    if name not in table:
+        raise InputError(f"There is no {what} {name!r}.", f"Choose one of: {', '.join(table)}.")
+    return table[name]
 
 
 class NoFaceError(MuseTalkError):

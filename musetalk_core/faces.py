@@ -53,6 +53,11 @@ class Observations:
     scores: np.ndarray
     detections: np.ndarray
 
+    def first(self, count: int) -> Observations:
+        """What was seen in the first ``count`` frames; all of it where there are not as many."""
+        seen = self.landmarks[:count], self.scores[:count], self.detections[:count]
+        return Observations(self.height, self.width, *seen)
+
 
 @dataclass(frozen=True)
 class FaceTrack:

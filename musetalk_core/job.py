@@ -87,7 +87,7 @@ def run(models: Models, source: Path, voice: Path, output: Path, settings: Setti
     frames, fps = _source_frames(source, settings.fps, sound.duration)
     features = pipeline.encode_audio(models, sound.waveform, sound.rate, fps, stages("listen"))
     frames = frames[: features.frames]  # the rest would never be seen
-    seen = _observe(models, frames, settings, stages)
+    seen = _observe(models, frames, settings, stages).first(features.frames)  # a saved track may be longer
     track = pipeline.track_faces(models, seen, settings.bbox_shift, settings.extra_margin)
     minus, plus = track.shift_range
     log.info("bbox_shift %d, usable [-%d ~ %d]", settings.bbox_shift, minus, plus)

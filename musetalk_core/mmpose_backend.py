@@ -23,7 +23,7 @@ def estimator(models: Models) -> Callable[[Sequence[np.ndarray]], tuple[np.ndarr
     """A keypoint estimator like `faces.estimate_keypoints`, computed by mmpose.
 
     Raises:
-        InputError: mmpose cannot be imported, or the weights are synthetic.
+        InputError: mmpose does not work, or the weights are synthetic.
     """
     path = models.sources["dwpose"].path
     if path is None:
@@ -36,12 +36,13 @@ def _load(path: Path, device: torch.device):
     try:
         import mmpose
         from mmpose.apis import init_model
-    except ImportError as error:
+
+        model = init_model(str(Path(mmpose.__file__).parent / _CONFIG), checkpoint=None, device=str(device))
+    except Exception as error:  # with an mmcv or mmengine of the wrong version it may raise anything
         raise InputError(
             f"The mmpose backend needs a working mmpose ({error}).",
             "Choose the torch backend: it needs none.",
         ) from error
-    model = init_model(str(Path(mmpose.__file__).parent / _CONFIG), checkpoint=None, device=str(device))
     return fill_network(model, read_state_dict(path), path).to(device)
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from .cache import ModelCache, Source
+from .errors import pick
 from .networks.vae import DiffusersCodec, VaeCodec
 from .releases import Release
 
@@ -78,7 +79,10 @@ def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
     Args:
         precision: "auto" (half on CUDA, float32 elsewhere) or a key of `PRECISIONS`.
         device: Where they compute.
+
+    Raises:
+        InputError: there is no such precision.
     """
     if precision == "auto":
         precision = "fp16" if device.type == "cuda" else "fp32"
-    return PRECISIONS[precision]
+    return pick(PRECISIONS, precision, "precision")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from .errors import InputError
+from .errors import pick
 
 MaskMode = Literal["jaw", "raw", "neck", "face"]
 
@@ -77,6 +77,4 @@ def get_release(name: str) -> Release:
     Raises:
         InputError: there is no such release.
     """
-    if name not in RELEASES:
-        raise InputError(f"There is no MuseTalk release {name!r}.", f"Choose one of {', '.join(RELEASES)}.")
-    return RELEASES[name]
+    return pick(RELEASES, name, "MuseTalk release")

@@ -3,6 +3,7 @@ from __future__ import annotations
 from comfy_api.v0_0_2 import io
 
 from ..musetalk_core import mmpose_backend, pipeline
+from ..musetalk_core.errors import pick
 from ..musetalk_core.preview import draw_track
 from . import host
 from .sockets import CATEGORY, Audio, Faces, batch_size_input, models_input
@@ -71,7 +72,7 @@ class DWPoseLandmarks(io.ComfyNode):
             images,
             (len(frames), backend, models.sources["dwpose"], models.sources["s3fd"]),
             lambda: pipeline.observe_faces(
-                models, frames, batch_size, mmpose_backend.BACKENDS[backend](models), host.progress()
+                models, frames, batch_size, pick(mmpose_backend.BACKENDS, backend, "backend")(models), host.progress()
             ),
         )
         track = pipeline.track_faces(models, seen, bbox_shift, extra_margin)

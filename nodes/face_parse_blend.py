@@ -3,11 +3,13 @@ from __future__ import annotations
 from comfy_api.v0_0_2 import io
 
 from ..musetalk_core import pipeline
+from ..musetalk_core.errors import pick
 from . import host
 from .sockets import CATEGORY, Faces, batch_size_input, models_input
 from .tensors import ImageFrames, to_image
 
 _AS_RELEASE = "as the release"
+_MASK_MODES = {_AS_RELEASE: None, "jaw": "jaw", "raw": "raw", "neck": "neck", "face": "face"}
 
 
 class FaceParseBlend(io.ComfyNode):
@@ -26,11 +28,11 @@ class FaceParseBlend(io.ComfyNode):
                 Faces.Input("faces", tooltip="The face track the painted faces belong to."),
                 io.Combo.Input(
                     "mask_mode",
-                    options=[_AS_RELEASE, "jaw", "raw", "neck", "face"],
+                    options=list(_MASK_MODES),
                     default=_AS_RELEASE,
                     tooltip="What is replaced, in the lower half of the face box. as the release: jaw for 1.5, "
-                    "face for 1.0. jaw: mouth and skin, narrowed at the cheeks. raw: mouth and skin. neck: raw and the neck. "
-                    "face: everything of the face, the nose too.",
+                    "face for 1.0. jaw: mouth and skin, narrowed at the cheeks. raw: mouth and skin. neck: "
+                    "raw and the neck. face: everything of the face, the nose too.",
                 ),
                 io.Int.Input(
                     "cheek_width",
@@ -49,7 +51,7 @@ class FaceParseBlend(io.ComfyNode):
 
     @classmethod
     def execute(cls, models, images, faces_painted, faces, mask_mode, cheek_width, batch_size) -> io.NodeOutput:
-        mode = None if mask_mode == _AS_RELEASE else mask_mode
+        mode = pick(_MASK_MODES, mask_mode, "mask_mode")
         blender = pipeline.Blender(models, ImageFrames(images), faces, mode, cheek_width)
         blended = blender.blend_all(ImageFrames(faces_painted), batch_size, host.progress())
         return io.NodeOutput(to_image(blended, len(faces_painted)))

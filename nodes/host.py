@@ -88,9 +88,18 @@ def observation_memo() -> TensorMemo:
 
 
 class HostVae:
-    """`VaeCodec` over a VAE of ComfyUI's."""
+    """`VaeCodec` over a VAE of ComfyUI's.
+
+    Raises:
+        InputError: it is not of Stable Diffusion 1.x's kind.
+    """
 
     def __init__(self, vae) -> None:
+        if vae.latent_channels != 4 or vae.downscale_ratio != 8:
+            raise InputError(
+                "This VAE does not make the latents MuseTalk works on.",
+                "Load sd-vae-ft-mse, or disconnect the VAE from MuseTalk Load Models.",
+            )
         self._vae = vae
 
     def encode(self, pixels: Tensor, generator: torch.Generator | None = None) -> Tensor:

@@ -4,6 +4,7 @@ from comfy_api.v0_0_2 import io
 
 from ..musetalk_core import weights
 from ..musetalk_core.cache import KINDS
+from ..musetalk_core.errors import pick
 from ..musetalk_core.models import PRECISIONS
 from ..musetalk_core.releases import RELEASES, get_release
 from . import host
@@ -66,7 +67,8 @@ class LoadModels(io.ComfyNode):
 
     @classmethod
     def execute(cls, release: str, precision: str, fetch_missing: bool, weights: str, vae=None) -> io.NodeOutput:
-        return io.NodeOutput(_open(release, precision, fetch_missing, _SIZES.get(weights), vae))
+        synthetic = pick(_SIZES, weights, "choice of weights")
+        return io.NodeOutput(_open(release, precision, fetch_missing, synthetic, vae))
 
 
 def _open(release: str, precision: str, fetch_missing: bool, synthetic: str | None, vae):

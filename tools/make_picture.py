@@ -1,6 +1,6 @@
 """Draws docs/what-it-does.jpg from the bundled sample: every panel but the last is computed, not painted.
 
-    python tools/make_picture.py
+python tools/make_picture.py
 """
 
 from __future__ import annotations

@@ -102,16 +102,26 @@ GRAPHS = {
             *video("parts.2"),
         ],
     ),
-    "MuseTalk find the face once": (
-        "*Save Face Track* writes what was found to `output/face_tracks`, readable and reusable: in later graphs "
-        "*MuseTalk Load Face Track* takes the place of *DWPose Landmarks* and no face network runs.",
+    "MuseTalk save a face track": (
+        "Faces are found once and written to `output/face_tracks`, readable and reusable. Look at the preview, then "
+        "use the file in *MuseTalk load a face track*.",
+        [
+            MODELS,
+            SOURCE_IMAGE,
+            ("landmarks", "MuseTalkDWPoseLandmarks", 1, {"models": "models.0", "images": "source.0"}),
+            preview(),
+            ("track", "MuseTalkSaveFaceTrack", 2, {"faces": "landmarks.0"}),
+        ],
+    ),
+    "MuseTalk load a face track": (
+        "*MuseTalk Load Face Track* takes the place of *DWPose Landmarks*: no face network runs, and **bbox_shift** "
+        "can still be changed.",
         [
             MODELS,
             SOURCE_IMAGE,
             VOICE,
             WHISPER,
             ("landmarks", "MuseTalkLoadFaceTrack", 1, {"models": "models.0", "file": "face.json"}),
-            ("track", "MuseTalkSaveFaceTrack", 2, {"faces": "landmarks.0"}),
             encode("source.0"),
             INPAINT,
             DECODE,

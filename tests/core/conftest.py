@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from musetalk_core import cache, weights
+from musetalk_core import cache, masks, weights
 from musetalk_core.cache import ByteBudget, ModelCache
 from musetalk_core.models import Models
 from musetalk_core.releases import RELEASES
@@ -30,3 +31,9 @@ def synthetic_models(shared_cache: ModelCache):
 def one_cache(shared_cache: ModelCache, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every command gets the same networks instead of making its own."""
     monkeypatch.setattr(cache, "ModelCache", lambda residency: shared_cache)
+
+
+@pytest.fixture
+def all_skin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Faces are not parsed: what the synthetic parser would answer is answered at once."""
+    monkeypatch.setattr(masks, "parse_faces", lambda _, cuts: np.full((len(cuts), 512, 512), masks.SKIN, np.uint8))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
@@ -212,11 +212,3 @@ def write_clip(path: Path, frames: Sequence[np.ndarray], fps: Fraction) -> Path:
 def pictures(count: int, height: int = 64, width: int = 48) -> list[np.ndarray]:
     """Frames of one grey each, of which every one is brighter than the one before: 40, 50, 60, ..."""
     return [np.full((height, width, 3), 40 + 10 * i, np.uint8) for i in range(count)]
-
-
-def packets(path: Path) -> Iterator[tuple[str, int]]:
-    """Type and number of frames of each stream in a file."""
-    with av.open(str(path)) as container:
-        for stream in container.streams:
-            yield stream.type, sum(len(packet.decode()) for packet in container.demux(stream))
-            container.seek(0)

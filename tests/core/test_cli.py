@@ -76,6 +76,7 @@ def test_a_picture_with_transparency_speaks(tmp_path: Path, capsys: pytest.Captu
     assert "SYNTHETIC WEIGHTS" in said
 
 
+@pytest.mark.usefixtures("all_skin")
 def test_a_video_of_odd_size_and_broken_rate_speaks(tmp_path: Path) -> None:
     source = write_clip(tmp_path / "film.mp4", pictures(3, 33, 47), NTSC)
     assert read_clip(source).frames[0].shape == (33, 47, 3)
@@ -87,6 +88,7 @@ def test_a_video_of_odd_size_and_broken_rate_speaks(tmp_path: Path) -> None:
     assert read_sound(tmp_path / "out.mp4").duration > 0.15
 
 
+@pytest.mark.usefixtures("all_skin")
 def test_a_folder_of_pictures_speaks(tmp_path: Path) -> None:
     (tmp_path / "faces").mkdir()
     for i, frame in zip((1, 2, 10), pictures(3), strict=True):
@@ -110,6 +112,7 @@ def test_the_sample_speaks_with_its_track_and_any_voice(tmp_path: Path) -> None:
     assert read_sound(tmp_path / "out.mp4").waveform.shape[0] == 2
 
 
+@pytest.mark.usefixtures("all_skin")
 def test_frames_are_conformed_to_another_rate(tmp_path: Path) -> None:
     source = write_clip(tmp_path / "film.mp4", pictures(12), Fraction(12))
     assert run(tmp_path, source, speech(tmp_path, 0.2), "--fps", "25", *track_for(tmp_path, 5)) == 0
@@ -120,6 +123,7 @@ def test_frames_are_conformed_to_another_rate(tmp_path: Path) -> None:
     assert shades(tmp_path / "out.mp4") == [1, 3, 5, 7, 9]
 
 
+@pytest.mark.usefixtures("all_skin")
 def test_frames_without_a_face_are_told(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     source = write_clip(tmp_path / "film.mp4", pictures(3), Fraction(25))
     track = fixed_track(SIZE, BOX, [True, False, True])
@@ -128,6 +132,7 @@ def test_frames_without_a_face_are_told(tmp_path: Path, capsys: pytest.CaptureFi
     assert "1 source frame" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("all_skin")
 def test_damage_beyond_the_voices_reach_does_no_harm(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     source = tmp_path / "film.mp4"
@@ -140,6 +145,7 @@ def test_damage_beyond_the_voices_reach_does_no_harm(tmp_path: Path) -> None:
 # Face tracks
 
 
+@pytest.mark.usefixtures("all_skin")
 def test_a_saved_track_gives_the_same_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     source = write_clip(tmp_path / "film.mp4", list(rng.integers(0, 256, (2, 96, 80, 3), np.uint8)), Fraction(25))
@@ -153,10 +159,17 @@ def test_a_saved_track_gives_the_same_video(tmp_path: Path, monkeypatch: pytest.
     assert (read_clip(tmp_path / "a.mp4").frames[0] != read_clip(tmp_path / "c.mp4").frames[0]).any()
 
 
+@pytest.mark.usefixtures("all_skin")
 def test_a_track_of_the_whole_clip_serves_a_shorter_voice(tmp_path: Path) -> None:
     source = write_clip(tmp_path / "film.mp4", pictures(8), Fraction(25))
     assert run(tmp_path, source, speech(tmp_path, 0.12), *track_for(tmp_path, 8)) == 0
     assert shades(tmp_path / "out.mp4") == [0, 1, 2]
+
+
+def test_a_track_of_more_frames_than_the_clip_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    source = write_clip(tmp_path / "film.mp4", pictures(3), Fraction(25))
+    assert run(tmp_path, source, speech(tmp_path, 0.4), *track_for(tmp_path, 8)) == 1
+    refused(tmp_path, capsys, "8 frames", "only 3 pictures")
 
 
 def test_a_track_of_other_pictures_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -227,8 +240,9 @@ def test_an_output_that_cannot_be_written_is_named_and_nothing_is_left(
 
 
 def test_a_face_track_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    assert run(tmp_path, SAMPLE / "face.jpg", speech(tmp_path, 0.04), "--face-track", str(tmp_path / "none.json")) == 1
-    refused(tmp_path, capsys, str(tmp_path / "none.json"))
+    track = str(tmp_path / "none.json")
+    assert run(tmp_path, SAMPLE / "face.jpg", speech(tmp_path, 0.04), "--face-track", track) == 1
+    refused(tmp_path, capsys, track)
 
 
 def test_a_clip_without_a_face_is_refused(
@@ -240,6 +254,7 @@ def test_a_clip_without_a_face_is_refused(
     refused(tmp_path, capsys, "No face was found")
 
 
+@pytest.mark.usefixtures("all_skin")
 def test_an_interrupt_leaves_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

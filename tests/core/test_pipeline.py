@@ -202,7 +202,12 @@ def test_any_batch_size_paints_alike(synthetic_models) -> None:
 
 @pytest.mark.parametrize(
     ("label", "repainting"),
-    [(SKIN, {"jaw", "raw", "neck", "face"}), (NOSE, {"face"}), (NECK, {"neck"}), (LOWER_LIP, {"jaw", "raw", "neck", "face"})],
+    [
+        (SKIN, {"jaw", "raw", "neck", "face"}),
+        (NOSE, {"face"}),
+        (NECK, {"neck"}),
+        (LOWER_LIP, {"jaw", "raw", "neck", "face"}),
+    ],
 )
 def test_the_mask_mode_is_the_releases_unless_chosen(label: int, repainting: set[str]) -> None:
     frames, painted = pictures(1), np.full((1, 256, 256, 3), 250, np.uint8)

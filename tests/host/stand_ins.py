@@ -42,10 +42,8 @@ class TestPictures:
 
     @classmethod
     def INPUT_TYPES(cls):
-        sizes = {name: ("INT", {"default": value}) for name, value in cls.SIZES.items()}
-        return {"required": sizes}
-
-    SIZES = {"count": 1, "height": 256, "width": 256, "channels": 3}
+        sizes = {"count": 1, "height": 256, "width": 256, "channels": 3}
+        return {"required": {name: ("INT", {"default": value}) for name, value in sizes.items()}}
 
     def make(self, count, height, width, channels):
         torch.manual_seed(0)

@@ -31,7 +31,7 @@ def test_every_frame_of_the_voice_comes_out_with_a_repainted_face(comfy):
     source = pictures(comfy, comfy.run(speaking() | save_source))
     # SaveImage cuts off what MuseTalk rounds, so one level apart is the same.
     changed = (np.abs(frames[0].astype(int) - source[0]) > 1).any(axis=2)
-    assert changed[128:200, 90:166].mean() > 0.9, "the lower face is repainted"
+    assert changed[135:165, 105:150].mean() > 0.9, "the lower face is repainted"
     assert not changed[220:].any(), "what is not the face stays as it was"
 
 
@@ -117,7 +117,9 @@ def test_face_track_saved_and_loaded_gives_the_same_frames(comfy):
     result = comfy.run(graph)
     direct, name = pictures(comfy, result), result.outputs["track"]["text"][0]
     assert (comfy.output_dir / name).is_file()
-    graph["landmarks"] = node("MuseTalkLoadFaceTrack", models=["models", 0], file=f"{name} [output]", bbox_shift=0)
+    graph["landmarks"] = node(
+        "MuseTalkLoadFaceTrack", models=["models", 0], file=f"{name} [output]", bbox_shift=0, extra_margin=10
+    )
     del graph["track"]
     loaded = comfy.run(graph)
     assert loaded.status == "success", loaded.error

@@ -13,15 +13,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from musetalk_core import face_track_file
 from musetalk_core.media_output import write_video
 from tests.host import checkpoints
 from tests.host.comfy_server import REPOSITORY, ComfyServer
 from tests.host.graphs import SYNTHETIC
+from tests.host.result import Result
 from tests.host.workflow import to_api
 
 WORKFLOWS = sorted((REPOSITORY / "example_workflows").glob("*.json"))
 SAMPLE = REPOSITORY / "assets" / "sample"
 FRAMES = 6
+SAVES_A_TRACK = "MuseTalk save a face track"
 MODULE = "musetalk-under-test"
 
 
@@ -47,18 +50,28 @@ def test_there_are_workflows():
     assert WORKFLOWS
 
 
-@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
-def test_workflow_runs_to_a_video(comfy, inputs, path):
+def run(comfy: ComfyServer, path: Path) -> Result:
     graph = to_api(json.loads(path.read_text()), comfy.object_info())
     for node in graph.values():
         if node["class_type"] == "MuseTalkLoadModels":
             node["inputs"]["weights"] = SYNTHETIC
     result = comfy.run(graph, timeout=300)
     assert result.status == "success", result.error
-    saved = next(output["images"][0] for output in result.outputs.values() if output.get("animated"))
+    return result
+
+
+@pytest.mark.parametrize("path", [p for p in WORKFLOWS if p.stem != SAVES_A_TRACK], ids=lambda path: path.stem)
+def test_workflow_runs_to_a_video(comfy, inputs, path):
+    saved = next(out["images"][0] for out in run(comfy, path).outputs.values() if out.get("animated"))
     with av.open(io.BytesIO(comfy.view(saved))) as video:
         assert len(list(video.decode(video=0))) == FRAMES
         assert video.streams.audio and video.streams.video[0].average_rate == 25
+
+
+def test_workflow_saves_a_track_that_can_be_loaded(comfy, inputs):
+    result = run(comfy, next(path for path in WORKFLOWS if path.stem == SAVES_A_TRACK))
+    name = next(out["text"][0] for out in result.outputs.values() if "text" in out)
+    assert len(face_track_file.load(comfy.output_dir / name).landmarks) == 1
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)

@@ -7,15 +7,6 @@ import pytest
 import torch
 
 
-def pytest_addoption(parser):
-    parser.addoption(
-        "--golden-dir",
-        type=Path,
-        default=Path(__file__).parent / "golden",
-        help="folder of the reference .npz files",
-    )
-
-
 @pytest.fixture(scope="session")
 def golden(request):
     folder = request.config.getoption("--golden-dir")
