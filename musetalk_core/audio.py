@@ -6,6 +6,7 @@ Source: the reference's ``audio2feature.py`` (1.0) and ``audio_processor.py`` (1
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
@@ -54,9 +55,9 @@ class AudioFeatures:
     repeat_edges: bool
     release: str
 
-    def tokens(self, start: int, stop: int) -> Tensor:
-        """Audio tokens (stop - start, 50, 384) of frames ``start`` to ``stop`` - 1."""
-        first = [int(i * ROWS_PER_SECOND / self.fps) - _ROWS_BEFORE for i in range(start, stop)]
+    def tokens(self, frames: Sequence[int]) -> Tensor:
+        """Audio tokens (len(frames), 50, 384) of the output frames with these indices."""
+        first = [int(i * ROWS_PER_SECOND / self.fps) - _ROWS_BEFORE for i in frames]
         index = torch.tensor(first)[:, None] + torch.arange(ROWS_PER_FRAME)
         inside = index.clamp(0, len(self.rows) - 1)
         tokens = self.rows[inside]  # (B, 10, 5, 384)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"\nerror: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\ninterrupted; nothing was written", file=sys.stderr)
+        print("\ninterrupted", file=sys.stderr)
         return 130
 
 
@@ -44,22 +45,24 @@ def _parser() -> argparse.ArgumentParser:
         "--source", type=Path, required=True, metavar="FACE", help="a video, an image, or a folder of images"
     )
     run.add_argument("--audio", type=Path, required=True, metavar="VOICE", help="any file with sound")
-    run.add_argument("--output", type=Path, required=True, metavar="OUT.mp4")
+    run.add_argument("--output", type=_mp4, required=True, metavar="OUT.mp4")
     run.add_argument("--bbox-shift", type=int, default=0, metavar="N", help="pixels; more opens the mouth more")
-    run.add_argument("--extra-margin", type=int, metavar="N", help="pixels below the chin (1.5; default 10)")
+    run.add_argument("--extra-margin", type=_whole(0), metavar="N", help="pixels below the chin (1.5; default 10)")
     run.add_argument(
         "--fps", type=_rate, metavar="F", help="of the output, such as 25 or 30000/1001; default the source's"
     )
     run.add_argument("--face-track", type=Path, metavar="FILE", help="use a saved face track")
     run.add_argument("--save-face-track", type=Path, metavar="FILE", help="save the face track for next time")
     run.add_argument("--backend", choices=["torch", "mmpose"], default="torch", help="of DWPose")
-    run.add_argument("--batch-size", type=_positive, default=8, metavar="N")
-    run.add_argument("--seed", type=int, metavar="N", help="sample the VAE's posterior, as the original code does")
+    run.add_argument("--batch-size", type=_whole(1), default=8, metavar="N")
+    run.add_argument(
+        "--seed", type=_whole(0, 2**64 - 1), metavar="N", help="sample the VAE's posterior, as the original code does"
+    )
     _add_model_options(run)
 
     demo = commands.add_parser("demo", help="lip-sync the bundled sample, fetching the weights if they can be had")
     demo.set_defaults(command=_demo)
-    demo.add_argument("--output", type=Path, default=Path("output/demo.mp4"), metavar="OUT.mp4")
+    demo.add_argument("--output", type=_mp4, default=Path("output/demo.mp4"), metavar="OUT.mp4")
 
     download = commands.add_parser("download", help="fetch missing weight files and check them")
     download.set_defaults(command=_download)
@@ -74,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     bench = commands.add_parser("bench", help="time each stage")
     bench.set_defaults(command=_bench)
     bench.add_argument("--json", action="store_true", help="for machines")
-    bench.add_argument("--batch-size", type=_positive, default=4, metavar="N")
+    bench.add_argument("--batch-size", type=_whole(1), default=4, metavar="N")
     bench.add_argument(
         "--size", type=_size, default=(704, 1216), metavar="WxH", help="of the frames; default 704x1216"
     )
@@ -123,7 +126,7 @@ def _report(output: Path, outcome: Outcome, started: float) -> None:
     seconds = time.perf_counter() - started
     print(
         f"\n{output}: {outcome.frames} frames at {float(outcome.fps):g} fps in {seconds:.1f} s"
-        + (f", {outcome.faceless} source frames without a face passed through" if outcome.faceless else "")
+        + (f", source frames without a face, passed through: {outcome.faceless}" if outcome.faceless else "")
         + (" - made with SYNTHETIC WEIGHTS, the mouth is noise" if outcome.synthetic else "")
     )
 
@@ -214,15 +217,26 @@ def _rate(text: str) -> Fraction:
         raise argparse.ArgumentTypeError(f"{text} is not a frame rate such as 25, 29.97 or 30000/1001") from error
 
 
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number above 0")
-    return int(text)
+def _whole(least: int, most: float = math.inf) -> Callable[[str], int]:
+    """Reads whole numbers of a range."""
+
+    def read(text: str) -> int:
+        if not text.isdecimal() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least {least}")
+        return int(text)
+
+    return read
+
+
+def _mp4(text: str) -> Path:
+    if not text.lower().endswith(".mp4"):
+        raise argparse.ArgumentTypeError(f"{text} does not end in .mp4, the only kind of video that is written")
+    return Path(text)
 
 
 def _size(text: str) -> tuple[int, int]:
     try:
-        width, height = map(_positive, text.lower().split("x"))
+        width, height = map(_whole(1), text.lower().split("x"))
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text} is not a size such as 704x1216") from error
     return width, height

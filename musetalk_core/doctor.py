@@ -54,6 +54,7 @@ def examine(roots: Sequence[Path]) -> dict[str, Any]:
         problems.append("Two OpenCV packages are installed over each other. Uninstall opencv-python-headless.")
     device = choose_device()
     releases = {name: _release(name, roots) for name in RELEASES}
+    problems += [f"{text}. Delete it and fetch it again." for state in releases.values() for text in state["suspect"]]
     ready = [name for name, state in releases.items() if not state["missing"]]
     if not ready:
         problems.append("No release has all of its weights. Run: python -m musetalk_core download")

@@ -10,6 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from . import face_track_file, mmpose_backend, pipeline
+from .errors import MediaError
 from .faces import Observations
 from .media_input import frame_rate, read_clip, read_sound
 from .media_output import write_video
@@ -83,12 +84,17 @@ def run(models: Models, source: Path, voice: Path, output: Path, settings: Setti
     Raises:
         MuseTalkError: whatever is wrong with the input, the weights or the output.
     """
+    for path in filter(None, (output, settings.save_face_track)):
+        if not path.parent.is_dir():  # told now, not after minutes of work
+            raise MediaError(f"{path} cannot be written: there is no such folder.", "Make it, or choose another.")
     sound = read_sound(voice)
     frames, fps = _source_frames(source, settings.fps, sound.duration)
     features = pipeline.encode_audio(models, sound.waveform, sound.rate, fps, stages("listen"))
     frames = frames[: features.frames]  # the rest would never be seen
     seen = _observe(models, frames, settings, stages).first(features.frames)  # a saved track may be longer
     track = pipeline.track_faces(models, seen, settings.bbox_shift, settings.extra_margin)
+    if len(track) < min(len(frames), features.frames):
+        log.warning("The face track ends at frame %d of %d: the clip turns back there", len(track), len(frames))
     minus, plus = track.shift_range
     log.info("bbox_shift %d, usable [-%d ~ %d]", settings.bbox_shift, minus, plus)
     if settings.save_face_track:

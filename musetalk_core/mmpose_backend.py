@@ -25,14 +25,16 @@ def estimator(models: Models) -> Callable[[Sequence[np.ndarray]], tuple[np.ndarr
     Raises:
         InputError: mmpose does not work, or the weights are synthetic.
     """
-    path = models.sources["dwpose"].path
+    source = models.sources["dwpose"]
+    path = source.path
     if path is None:
         raise InputError("mmpose needs real weights.", "Choose the torch backend for synthetic ones.")
-    return functools.partial(_estimate, _load(path, models.cache.residency.device))
+    return functools.partial(_estimate, _load(path, source.stamp(), models.cache.residency.device))
 
 
 @functools.lru_cache(maxsize=1)
-def _load(path: Path, device: torch.device):
+def _load(path: Path, stamp: tuple[int, int], device: torch.device):
+    """``stamp`` only makes a replaced file another one to the cache."""
     try:
         import mmpose
         from mmpose.apis import init_model

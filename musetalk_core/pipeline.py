@@ -70,7 +70,7 @@ def observe_faces(
         batch_size: Frames a pass of DWPose; S3FD takes as many as fit a fixed number of pixels.
         keypoints: Another estimator to use instead of our RTMPose; same results as
             `faces.estimate_keypoints`.
-        progress: Called once a batch.
+        progress: Called once a batch of S3FD, the slower of the two.
     """
     height, width = frames[0].shape[:2]
     estimate = keypoints or (lambda batch: faces.estimate_keypoints(models.dwpose(), batch))
@@ -82,8 +82,9 @@ def observe_faces(
         points.append(found[0][:, faces.FACE])
         scores.append(found[1][:, faces.FACE])
         for first in range(0, len(batch), detector_batch):
-            detections.append(s3fd.detect(models.s3fd(), np.stack(batch[first : first + detector_batch])))
-        progress(start + len(batch), len(frames), batch[0])
+            part = batch[first : first + detector_batch]
+            detections.append(s3fd.detect(models.s3fd(), np.stack(part)))
+            progress(start + first + len(part), len(frames), part[-1])
     landmarks = np.concatenate(points).astype(np.int64)  # truncated, as the reference does
     return Observations(height, width, landmarks, np.concatenate(scores), np.concatenate(detections))
 
@@ -105,6 +106,9 @@ def track_faces(models: Models, seen: Observations, bbox_shift: int, extra_margi
     if margin and extra_margin is not None:
         margin = extra_margin
     track = faces.make_track(seen, bbox_shift, margin)
+    minus, plus = track.shift_range
+    if not -minus <= bbox_shift <= plus:
+        log.warning("MuseTalk: bbox_shift %d is outside the usable range [-%d ~ %d]", bbox_shift, minus, plus)
     without = np.flatnonzero(~track.present)
     if len(without) == len(track):
         raise NoFaceError(
@@ -211,7 +215,7 @@ def predict(
     out = torch.zeros(len(frames), 4, latents.LATENT_SIZE, latents.LATENT_SIZE)
     wanted = np.flatnonzero(present)
     for done, chunk in _counted(_chunks(wanted, batch_size)):
-        tokens = torch.cat([features.tokens(frames[i], frames[i] + 1) for i in chunk])
+        tokens = features.tokens([frames[i] for i in chunk])
         out[chunk] = latents.inpaint(models.unet(), encoded.values[source[chunk]], tokens).float().cpu()
         progress(done, len(wanted), None)
     return out, present

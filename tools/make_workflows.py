@@ -150,13 +150,12 @@ GRAPHS = {
 }
 COLUMN = 400  # px from one column of nodes to the next
 WIDTH, GAP, HEAD, SLOT, WIDGET = 340, 60, 40, 22, 28  # px
-PICTURES = {
-    "LoadImage": 300,
-    "LoadVideo": 300,
-    "PreviewImage": 300,
+PICTURES = {  # px shown below the widgets, by the node itself or while it runs
+    **dict.fromkeys(("LoadImage", "LoadVideo", "PreviewImage"), 300),
+    **dict.fromkeys(("MuseTalkDWPoseLandmarks", "MuseTalkVAEEncode"), 240),
+    **dict.fromkeys(("MuseTalkVAEDecode", "MuseTalkFaceParseBlend", "SaveVideo"), 240),
     "LoadAudio": 80,
-    "SaveVideo": 260,
-}  # px shown below
+}
 
 
 def workflow(title: str, text: str, graph: list[tuple], info: dict) -> dict:

@@ -129,7 +129,7 @@ def test_frames_without_a_face_are_told(tmp_path: Path, capsys: pytest.CaptureFi
     track = fixed_track(SIZE, BOX, [True, False, True])
     assert run(tmp_path, source, speech(tmp_path, 0.12), *saved_track(tmp_path, track)) == 0
     assert shades(tmp_path / "out.mp4") == [0, 1, 2]
-    assert "1 source frame" in capsys.readouterr().out
+    assert "passed through: 1" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("all_skin")
