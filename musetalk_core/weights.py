@@ -73,6 +73,7 @@ def open_models(
 
     Raises:
         WeightsMissingError: naming every missing file, where it comes from and where it belongs.
+        InputError: there is no such precision.
     """
     kinds = [kind for kind in kinds if not (kind == "vae" and host_vae)]
     dtype = choose_dtype(precision, cache.residency.device)
