@@ -78,7 +78,7 @@ def _stages(models: Models, size: tuple[int, int], batch_size: int) -> dict[str,
     encoded = pipeline.encode_faces(models, frames, track)
     features = pipeline.encode_audio(models, sound, SAMPLE_RATE, _FPS)
     batch = range(batch_size)
-    predicted, present = pipeline.predict(models, encoded, features, frames=batch)
+    predicted = pipeline.predict(models, encoded, features, frames=batch)
     blender = pipeline.Blender(models, frames, track)
     list(blender.blend(0, crops))  # parses, so that the stage below only blends
     return {
@@ -87,7 +87,7 @@ def _stages(models: Models, size: tuple[int, int], batch_size: int) -> dict[str,
         "s3fd": (1, lambda: s3fd.detect(models.s3fd(), frames[:1])),
         "vae encode": (batch_size, lambda: pipeline.encode_faces(models, frames, track, batch_size)),
         "unet": (batch_size, lambda: pipeline.predict(models, encoded, features, batch_size, batch)),
-        "vae decode": (batch_size, lambda: pipeline.decode(models, predicted, present, batch_size)),
+        "vae decode": (batch_size, lambda: pipeline.decode(models, predicted, batch_size)),
         "face parse": (batch_size, lambda: masks.parse_faces(models.face_parse(), list(crops))),
         "blend": (batch_size, lambda: list(blender.blend(0, crops))),
     }

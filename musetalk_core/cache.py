@@ -47,6 +47,10 @@ class Source:
         status = self.path.stat()
         return status.st_mtime_ns, status.st_size
 
+    def state(self) -> tuple[Source, tuple[int, int]]:
+        """This source with its stamp: what results made with it may be remembered under."""
+        return self, self.stamp()
+
     def load(self) -> nn.Module:
         """Read or make the network: float32, on the CPU."""
         if self.path is None:
@@ -61,8 +65,8 @@ class Residency(Protocol):
 
     device: torch.device
 
-    def bring(self, network: nn.Module) -> None:
-        """Put the network wholly on the device; called before each use."""
+    def bring(self, network: nn.Module, working_bytes: int) -> None:
+        """Put the network wholly on the device, with room for what it computes; called before each use."""
 
     def forget(self, network: nn.Module) -> None:
         """The network will not be used again."""
@@ -82,7 +86,7 @@ class ByteBudget:
         self._budget = budget
         self._resident: OrderedDict[int, nn.Module] = OrderedDict()
 
-    def bring(self, network: nn.Module) -> None:
+    def bring(self, network: nn.Module, working_bytes: int) -> None:
         self._resident[id(network)] = network
         self._resident.move_to_end(id(network))
         if self._budget is not None:
@@ -116,10 +120,15 @@ class ModelCache:
         self._networks: dict[tuple[Source, torch.dtype], tuple[tuple[int, int], nn.Module]] = {}
         self._lock = threading.RLock()
 
-    def network(self, source: Source, dtype: torch.dtype) -> nn.Module:
+    def network(self, source: Source, dtype: torch.dtype, working_bytes: int = 0) -> nn.Module:
         """The network, resident on the device and ready to use.
 
         A network whose file was replaced since is loaded anew.
+
+        Args:
+            source: Where its weights come from.
+            dtype: What it computes in.
+            working_bytes: Memory its activations will take.
 
         Raises:
             WeightsInvalidError: the file cannot be read as this network.
@@ -132,7 +141,7 @@ class ModelCache:
                     self.residency.forget(network)
                 network = self._load(source, dtype)
                 self._networks[source, dtype] = stamp, network
-            self.residency.bring(network)
+            self.residency.bring(network, working_bytes)
             return network
 
     def _load(self, source: Source, dtype: torch.dtype) -> nn.Module:

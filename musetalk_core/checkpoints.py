@@ -176,8 +176,8 @@ def _unwrap(content: Any) -> StateDict:
 def fill_network(network: nn.Module, state: StateDict, path: Path) -> nn.Module:
     """Give ``network`` the tensors of ``state``, which must match it name by name and shape by shape.
 
-    The tensors are taken over, not copied, so a network built on the meta device costs no memory
-    twice. Floating-point tensors become float32.
+    Floating-point tensors become float32. Each tensor is copied, one at a time, because it may be a
+    view of the file: a file overwritten in place would take the process down with it.
 
     Args:
         network: The network, on any device.
@@ -201,9 +201,9 @@ def fill_network(network: nn.Module, state: StateDict, path: Path) -> nn.Module:
             f"({len(differing)} of {len(expected)} tensors differ).",
             "Put the published file there; it may be the file of another network or release.",
         )
-    network.load_state_dict({name: _as_float32(state[name]) for name in expected}, assign=True)
+    network.load_state_dict({name: _own(state[name]) for name in expected}, assign=True)
     return network.eval().requires_grad_(False)
 
 
-def _as_float32(tensor: Tensor) -> Tensor:
-    return tensor.float() if tensor.is_floating_point() else tensor
+def _own(tensor: Tensor) -> Tensor:
+    return tensor.to(torch.float32 if tensor.is_floating_point() else tensor.dtype, copy=True)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 0 when it worked, 1 with a message when it could not, 130 when interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # a path no code page can print must not end a finished job
     logging.basicConfig(format="%(message)s", level=logging.INFO)
     args = _parser().parse_args(argv)
     try:
@@ -159,10 +161,15 @@ def _open(args: argparse.Namespace, kinds: Sequence[str]):
 
 
 def _cache() -> ModelCache:
+    import torch
+
     from .cache import ByteBudget, ModelCache
     from .models import choose_device
 
-    return ModelCache(ByteBudget(choose_device()))
+    device = choose_device()
+    # Half of what is free is for weights, the rest for what is computed with them.
+    budget = torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else None
+    return ModelCache(ByteBudget(device, budget))
 
 
 def _download(args: argparse.Namespace) -> int:

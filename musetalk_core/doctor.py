@@ -38,9 +38,10 @@ def examine(roots: Sequence[Path]) -> dict[str, Any]:
     Returns:
         JSON-ready: "packages" (name to version, or to the reason it cannot be imported), "releases"
         (name to the file found for each network, and the files to fetch), "device", "precision",
-        "problems" (sentences), and "sound": whether a run of at least one release would work.
+        "problems" that keep a run from working, "warnings" that may, and "sound": whether there are no
+        problems, so that a run of at least one release would work.
     """
-    packages, problems = {}, []
+    packages, problems, warnings = {}, [], []
     for name, module in _PACKAGES.items():
         try:
             imported = importlib.import_module(module)
@@ -48,15 +49,13 @@ def examine(roots: Sequence[Path]) -> dict[str, Any]:
         except Exception as error:  # a broken package may raise anything on import
             packages[name] = f"cannot be imported: {error}"
             problems.append(f"{name} cannot be imported ({error}). Run: pip install -r requirements.txt")
-    if "opencv-python-headless" in (found := {dist.name for dist in importlib.metadata.distributions()}) and (
-        "opencv-python" in found
-    ):
-        problems.append("Two OpenCV packages are installed over each other. Uninstall opencv-python-headless.")
+    if {"opencv-python", "opencv-python-headless"} <= {dist.name for dist in importlib.metadata.distributions()}:
+        warnings.append("Two OpenCV packages lie over each other. Uninstall both, then install opencv-python.")
     device = choose_device()
     releases = {name: _release(name, roots) for name in RELEASES}
-    problems += [f"{text}. Delete it and fetch it again." for state in releases.values() for text in state["suspect"]]
-    ready = [name for name, state in releases.items() if not state["missing"]]
-    if not ready:
+    suspects = [text for state in releases.values() for text in state["suspect"]]
+    warnings += [f"{text}. Delete it and fetch it again." for text in dict.fromkeys(suspects)]
+    if all(state["missing"] or state["suspect"] for state in releases.values()):
         problems.append("No release has all of its weights. Run: python -m musetalk_core download")
     return {
         "python": sys.version.split()[0],
@@ -66,6 +65,7 @@ def examine(roots: Sequence[Path]) -> dict[str, Any]:
         "weights": [str(root) for root in roots],
         "releases": releases,
         "problems": problems,
+        "warnings": warnings,
         "sound": not problems,
     }
 
@@ -106,8 +106,8 @@ def describe(report: dict[str, Any]) -> str:
     for name, state in report["releases"].items():
         lines.append(f"  MuseTalk {name}: {'complete' if not state['missing'] else 'incomplete'}")
         lines += [f"    found   {kind:10} {path}" for kind, path in state["found"].items()]
-        lines += [f"    SUSPECT {text}" for text in state["suspect"]]
         lines += [f"    missing {file['path']}\n            from {file['url']}" for file in state["missing"]]
+    lines += [f"WARNING: {warning}" for warning in report["warnings"]]
     lines += [f"PROBLEM: {problem}" for problem in report["problems"]]
     lines.append("All is sound." if report["sound"] else "Not ready yet; see above.")
     return "\n".join(lines)

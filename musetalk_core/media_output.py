@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,10 +93,17 @@ def _complete_or_absent(path: Path) -> Iterator[Path]:
         ) from error
     try:
         yield part
-        os.replace(part, path)
     except BaseException:  # also Ctrl-C
         part.unlink(missing_ok=True)
         raise
+    try:
+        os.replace(part, path)
+    except OSError as error:  # on Windows, a file that a player has open
+        kept = next(name for i in count(2) if not (name := path.with_stem(f"{path.stem} ({i})")).exists())
+        os.replace(part, kept)
+        raise MediaError(
+            f"{path} cannot be replaced: {error.strerror}.", f"The finished video is {kept}; rename it."
+        ) from error
 
 
 @contextmanager

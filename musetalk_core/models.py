@@ -11,6 +11,7 @@ from torch import nn
 
 from .cache import ModelCache, Source
 from .errors import pick
+from .networks import bisenet, rtmpose
 from .networks.vae import DiffusersCodec, VaeCodec
 from .releases import Release
 
@@ -18,9 +19,17 @@ if TYPE_CHECKING:
     from whisper.model import AudioEncoder
 
 
+_FACE = 256 * 256  # pixels of a face as UNet and VAE see it
+# Numbers alive at once for each pixel of input: the host's own figure for the VAE, measured for S3FD,
+# and a generous guess for the others, which are small.
+_VALUES_PER_PIXEL = {"vae": 2200, "s3fd": 130, "unet": 300, "dwpose": 130, "face_parse": 130, "whisper": 0}
+
+
 @dataclass(frozen=True)
 class Models:
     """Networks by name, loaded on first use and made resident on every use.
+
+    Each is asked for with the size of the batch it will be given, so that there is room for it.
 
     Attributes:
         release: The release the UNet's weights belong to.
@@ -41,26 +50,28 @@ class Models:
         """Whether any of the weights is a stand-in."""
         return any(source.synthetic for source in self.sources.values())
 
-    def unet(self) -> nn.Module:
-        return self._network("unet", self.dtype)
+    def unet(self, frames: int = 1) -> nn.Module:
+        return self._network("unet", self.dtype, frames * _FACE)
 
-    def vae(self) -> VaeCodec:
-        return self.host_vae or DiffusersCodec(self._network("vae", self.dtype))
+    def vae(self, faces: int = 1) -> VaeCodec:
+        return self.host_vae or DiffusersCodec(self._network("vae", self.dtype, faces * _FACE))
 
     def whisper(self) -> AudioEncoder:
-        return self._network("whisper", torch.float32)
+        return self._network("whisper", torch.float32, 0)
 
-    def dwpose(self) -> nn.Module:
-        return self._network("dwpose", torch.float32)
+    def dwpose(self, frames: int = 1) -> nn.Module:
+        return self._network("dwpose", torch.float32, 2 * frames * rtmpose.INPUT_WIDTH * rtmpose.INPUT_HEIGHT)
 
-    def face_parse(self) -> nn.Module:
-        return self._network("face_parse", torch.float32)
+    def face_parse(self, pictures: int = 1) -> nn.Module:
+        return self._network("face_parse", torch.float32, pictures * bisenet.SIZE**2)
 
-    def s3fd(self) -> nn.Module:
-        return self._network("s3fd", torch.float32)
+    def s3fd(self, pixels: int = 0) -> nn.Module:
+        return self._network("s3fd", torch.float32, pixels)
 
-    def _network(self, kind: str, dtype: torch.dtype) -> nn.Module:
-        return self.cache.network(self.sources[kind], dtype)
+    def _network(self, kind: str, dtype: torch.dtype, pixels: int) -> nn.Module:
+        """The network, with room for the activations of this many pixels of input."""
+        working_bytes = pixels * _VALUES_PER_PIXEL[kind] * dtype.itemsize
+        return self.cache.network(self.sources[kind], dtype, working_bytes)
 
 
 def choose_device() -> torch.device:

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 Frames = Sequence[np.ndarray]
 KeypointEstimator = Callable[[Sequence[np.ndarray]], "tuple[np.ndarray, np.ndarray]"]
 
-_DETECTOR_BATCH_PIXELS = 1280 * 720  # S3FD at full resolution needs about 2 GB for each million pixels
+_DETECTOR_BATCH_PIXELS = 1280 * 720  # S3FD at full resolution takes half a gigabyte for a million pixels
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def observe_faces(
         progress: Called once a batch of S3FD, the slower of the two.
     """
     height, width = frames[0].shape[:2]
-    estimate = keypoints or (lambda batch: faces.estimate_keypoints(models.dwpose(), batch))
+    estimate = keypoints or (lambda batch: faces.estimate_keypoints(models.dwpose(len(batch)), batch))
     detector_batch = max(1, min(batch_size, _DETECTOR_BATCH_PIXELS // (height * width)))
     points, scores, detections = [], [], []
     for start in range(0, len(frames), batch_size):
@@ -83,7 +83,7 @@ def observe_faces(
         scores.append(found[1][:, faces.FACE])
         for first in range(0, len(batch), detector_batch):
             part = batch[first : first + detector_batch]
-            detections.append(s3fd.detect(models.s3fd(), np.stack(part)))
+            detections.append(s3fd.detect(models.s3fd(len(part) * height * width), np.stack(part)))
             progress(start + first + len(part), len(frames), part[-1])
     landmarks = np.concatenate(points).astype(np.int64)  # truncated, as the reference does
     return Observations(height, width, landmarks, np.concatenate(scores), np.concatenate(detections))
@@ -168,7 +168,7 @@ def encode_faces(
     present = np.flatnonzero(track.present)
     for chunk in _chunks(present, batch_size):
         crops = np.stack([latents.crop_face(frames[i], track.boxes[i]) for i in chunk])
-        values[chunk] = latents.encode_crops(models.vae(), crops, generator)
+        values[chunk] = latents.encode_crops(models.vae(2 * len(chunk)), crops, generator)
         progress(int(np.searchsorted(present, chunk[-1])) + 1, len(present), crops[0])
     return FaceLatents(values, track.present)
 
@@ -186,7 +186,7 @@ def predict(
     batch_size: int = 8,
     frames: range | None = None,
     progress: Progress = silent,
-) -> tuple[Tensor, np.ndarray]:
+) -> Tensor:
     """The UNet over output frames.
 
     Args:
@@ -198,8 +198,8 @@ def predict(
         progress: Called once a batch.
 
     Returns:
-        Predicted latents float32 (frames, 4, 32, 32) on the CPU, scaled, zeros where the source frame
-        has no face; and bool (frames,), whether it has one.
+        Predicted latents float32 (frames, 4, 32, 32) on the CPU, scaled; all zeros where the source
+        frame has no face.
 
     Raises:
         InputError: the audio features are another release's.
@@ -211,36 +211,32 @@ def predict(
         )
     frames = frames if frames is not None else range(features.frames)
     source = np.array([source_of(i, len(encoded.present)) for i in frames])
-    present = encoded.present[source]
     out = torch.zeros(len(frames), 4, latents.LATENT_SIZE, latents.LATENT_SIZE)
-    wanted = np.flatnonzero(present)
+    wanted = np.flatnonzero(encoded.present[source])
     for done, chunk in _counted(_chunks(wanted, batch_size)):
         tokens = features.tokens([frames[i] for i in chunk])
-        out[chunk] = latents.inpaint(models.unet(), encoded.values[source[chunk]], tokens).float().cpu()
+        out[chunk] = latents.inpaint(models.unet(len(chunk)), encoded.values[source[chunk]], tokens).float().cpu()
         progress(done, len(wanted), None)
-    return out, present
+    return out
 
 
 @torch.inference_mode()
-def decode(
-    models: Models, predicted: Tensor, present: np.ndarray, batch_size: int = 8, progress: Progress = silent
-) -> np.ndarray:
+def decode(models: Models, predicted: Tensor, batch_size: int = 8, progress: Progress = silent) -> np.ndarray:
     """Predicted latents to faces.
 
     Args:
         models: The networks.
-        predicted: (frames, 4, 32, 32), scaled.
-        present: bool (frames,); the others are not decoded.
+        predicted: (frames, 4, h, w), scaled; frames of zeros have no face and are not decoded.
         batch_size: Faces a pass.
         progress: Called once a batch, with a face.
 
     Returns:
-        uint8 RGB (frames, 256, 256, 3), black where not present.
+        uint8 RGB (frames, 8 h, 8 w, 3), black where there is no face.
     """
     out = np.zeros((len(predicted), *(8 * side for side in predicted.shape[2:]), 3), np.uint8)
-    wanted = np.flatnonzero(present)
+    wanted = predicted.flatten(1).any(dim=1).nonzero()[:, 0].cpu().numpy()
     for done, chunk in _counted(_chunks(wanted, batch_size)):
-        out[chunk] = latents.decode_faces(models.vae(), predicted[chunk])
+        out[chunk] = latents.decode_faces(models.vae(len(chunk)), predicted[chunk])
         progress(done, len(wanted), out[chunk[-1]])
     return out
 
@@ -319,7 +315,7 @@ class Blender:
         release = self._models.release
         squares = [blending.blending_square(self._track.boxes[i], release.crop_expand) for i in new]
         cuts = [blending.cut_square(self._frames[i], square) for i, square in zip(new, squares, strict=True)]
-        labels = masks.parse_faces(self._models.face_parse(), cuts)
+        labels = masks.parse_faces(self._models.face_parse(len(cuts)), cuts)
         for i, square, label_map in zip(new, squares, labels, strict=True):
             region = masks.select_region(label_map, self._mode, self._cheek_width)
             self._masks[i] = square, blending.soften(region, self._track.boxes[i], square, release.blur_ratio)
@@ -354,8 +350,7 @@ def lip_sync(
     blender = Blender(models, frames, track)
     for start in range(0, features.frames, batch_size):
         batch = range(start, min(start + batch_size, features.frames))
-        predicted, present = predict(models, encoded, features, batch_size, batch)
-        painted = decode(models, predicted, present, batch_size)
+        painted = decode(models, predict(models, encoded, features, batch_size, batch), batch_size)
         for frame in blender.blend(start, painted):
             yield frame
         progress(batch.stop, features.frames, frame)

@@ -5,6 +5,7 @@ from comfy_api.v0_0_2 import io
 from ..musetalk_core import mmpose_backend, pipeline
 from ..musetalk_core.errors import pick
 from ..musetalk_core.preview import draw_track
+from ..musetalk_core.weights import FACE_KINDS
 from . import host
 from .sockets import CATEGORY, Audio, Faces, batch_size_input, models_input
 from .tensors import ImageFrames, to_image
@@ -70,7 +71,7 @@ class DWPoseLandmarks(io.ComfyNode):
         frames = ImageFrames(images, audio_features.frames if audio_features else None)
         seen = host.observation_memo().get(
             images,
-            (len(frames), backend, models.sources["dwpose"], models.sources["s3fd"]),
+            (len(frames), backend, *(models.sources[kind].state() for kind in FACE_KINDS)),
             lambda: pipeline.observe_faces(
                 models, frames, batch_size, pick(mmpose_backend.BACKENDS, backend, "backend")(models), host.progress()
             ),

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ..musetalk_core.progress import Progress
 
 MODEL_FOLDER = "musetalk"
+FACE_TRACKS = "face_tracks"  # below the output folder
 _OLDER_PACK = Path("TMElyralab") / "MuseTalk"  # below models/diffusers
 _EXTENSIONS = {".safetensors", ".bin", ".pth", ".pt", ".json"}
 _PREVIEW_SIZE = 512  # px, longer side
@@ -61,7 +62,7 @@ class HostResidency:
     def device(self) -> torch.device:
         return comfy.model_management.get_torch_device()
 
-    def bring(self, network: nn.Module) -> None:
+    def bring(self, network: nn.Module, working_bytes: int) -> None:
         patcher = self._patchers.get(id(network))
         if patcher is None:
             patcher = comfy.model_patcher.ModelPatcher(
@@ -69,7 +70,9 @@ class HostResidency:
             )
             self._patchers[id(network)] = patcher
         # A plain module left half on the CPU would fail, and these networks are small enough.
-        comfy.model_management.load_models_gpu([patcher], force_full_load=True)
+        comfy.model_management.load_models_gpu([patcher], memory_required=working_bytes, force_full_load=True)
+        if next(network.parameters()).device.type != self.device.type:  # the host was started with --novram
+            patcher.model.to(self.device)
 
     def forget(self, network: nn.Module) -> None:
         self._patchers.pop(id(network), None)
@@ -114,6 +117,13 @@ class HostVae:
         return self._vae.decode(latents).movedim(-1, 1) * 2 - 1  # BHWC, 0..1 -> BCHW, -1..1
 
 
+def precision(asked: str) -> str:
+    """The precision to use: the host knows best which cards are good at half precision."""
+    if asked != "auto":
+        return asked
+    return "fp16" if comfy.model_management.should_use_fp16(comfy.model_management.get_torch_device()) else "fp32"
+
+
 def progress() -> Progress:
     """A `Progress` on the running node's bar, with previews; raises when the user interrupts."""
     bar = comfy.utils.ProgressBar(1)
@@ -126,20 +136,22 @@ def progress() -> Progress:
     return report
 
 
-def input_and_output_files(suffix: str) -> list[str]:
-    """Names of the files with that suffix in the input and output folders, as the host annotates them."""
+def face_track_files() -> list[str]:
+    """Names of the JSON files in the input folder and in `FACE_TRACKS`, as the host annotates them.
+
+    Asked for whenever the host describes the node, so it looks into these two folders only.
+    """
     names = []
-    for folder, mark in (
-        (folder_paths.get_input_directory(), ""),
-        (folder_paths.get_output_directory(), " [output]"),
+    for root, folder, mark in (
+        (folder_paths.get_input_directory(), "", ""),
+        (folder_paths.get_output_directory(), FACE_TRACKS, " [output]"),
     ):
-        root = Path(folder)
-        names += [f"{path.relative_to(root).as_posix()}{mark}" for path in sorted(root.rglob(f"*{suffix}"))]
+        names += [f"{path.relative_to(root).as_posix()}{mark}" for path in sorted(Path(root, folder).glob("*.json"))]
     return names
 
 
 def annotated_file(name: str) -> Path:
-    """The path of a file named as `input_and_output_files` does.
+    """The path of a file named as `face_track_files` does.
 
     Raises:
         InputError: the name leaves the input and output folders, or there is no such file.

@@ -32,6 +32,5 @@ class Inpaint(io.ComfyNode):
 
     @classmethod
     def execute(cls, models, latents, audio_features, batch_size) -> io.NodeOutput:
-        predicted, present = pipeline.predict(models, latents, audio_features, batch_size, progress=host.progress())
-        # The host keeps latents unscaled; the extra entry lets VAE Decode skip frames without a face.
-        return io.NodeOutput({"samples": predicted / SCALING_FACTOR, "musetalk_present": present})
+        predicted = pipeline.predict(models, latents, audio_features, batch_size, progress=host.progress())
+        return io.NodeOutput({"samples": predicted / SCALING_FACTOR})  # the host keeps latents unscaled

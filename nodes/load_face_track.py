@@ -19,9 +19,9 @@ class LoadFaceTrack(io.ComfyNode):
                 models_input(),
                 io.Combo.Input(
                     "file",
-                    options=host.input_and_output_files(".json"),
-                    tooltip="A file that MuseTalk Save Face Track wrote. The list shows all JSON files in ComfyUI's "
-                    "input and output folders.",
+                    options=host.face_track_files(),
+                    tooltip="A file that MuseTalk Save Face Track wrote. The list shows the JSON files in ComfyUI's "
+                    "input folder and in output/face_tracks.",
                 ),
                 io.Int.Input(
                     "bbox_shift",
@@ -46,8 +46,9 @@ class LoadFaceTrack(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, file: str, **_) -> int:
-        return host.annotated_file(file).stat().st_mtime_ns
+    def fingerprint_inputs(cls, file: str | None = None, **_) -> int:
+        # None where another node gives the name; the host then asks that node.
+        return host.annotated_file(file).stat().st_mtime_ns if file else 0
 
     @classmethod
     def execute(cls, models, file: str, bbox_shift: int, extra_margin: int) -> io.NodeOutput:

@@ -33,7 +33,7 @@ class LoadModels(io.ComfyNode):
                     "precision",
                     options=["auto", *PRECISIONS],
                     default="auto",
-                    tooltip="Of UNet and VAE. auto: fp16 on NVIDIA and AMD cards, fp32 elsewhere.",
+                    tooltip="Of UNet and VAE. auto: fp16 where ComfyUI finds the card good at it, fp32 elsewhere.",
                 ),
                 io.Boolean.Input(
                     "fetch_missing",
@@ -61,9 +61,9 @@ class LoadModels(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, release: str, weights: str, **_) -> tuple:
+    def fingerprint_inputs(cls, **_) -> list[tuple]:
         # A replaced weight file must make the graph run again.
-        return weights, *_stamps(release)
+        return [stamp for release in RELEASES for stamp in _stamps(release)]
 
     @classmethod
     def execute(cls, release: str, precision: str, fetch_missing: bool, weights: str, vae=None) -> io.NodeOutput:
@@ -79,7 +79,7 @@ def _open(release: str, precision: str, fetch_missing: bool, synthetic: str | No
 
         download.fetch_all(weights.missing(chosen, roots, kinds), roots[0], host.progress())
     host_vae = host.HostVae(vae) if vae is not None else None
-    return weights.open_models(chosen, roots, host.model_cache(), precision, synthetic, host_vae)
+    return weights.open_models(chosen, roots, host.model_cache(), host.precision(precision), synthetic, host_vae)
 
 
 def _stamps(release: str) -> list[tuple]:

@@ -19,7 +19,7 @@ class SaveFaceTrack(io.ComfyNode):
                 Faces.Input("faces", tooltip="From MuseTalk DWPose Landmarks."),
                 io.String.Input(
                     "filename_prefix",
-                    default="face_tracks/MuseTalk",
+                    default=f"{host.FACE_TRACKS}/MuseTalk",
                     tooltip="Below ComfyUI's output folder; may hold subfolders.",
                 ),
             ],

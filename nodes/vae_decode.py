@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import numpy as np
 from comfy_api.v0_0_2 import io
 
 from ..musetalk_core import pipeline
@@ -29,7 +28,5 @@ class VAEDecode(io.ComfyNode):
 
     @classmethod
     def execute(cls, models, latent, batch_size) -> io.NodeOutput:
-        samples = latent["samples"]
-        present = latent.get("musetalk_present", np.ones(len(samples), bool))
-        faces = pipeline.decode(models, samples * SCALING_FACTOR, present, batch_size, host.progress())
+        faces = pipeline.decode(models, latent["samples"] * SCALING_FACTOR, batch_size, host.progress())
         return io.NodeOutput(to_image(faces, len(faces)))

@@ -32,7 +32,7 @@ class Recorder:
         self.brought: list[nn.Module] = []
         self.forgotten: list[nn.Module] = []
 
-    def bring(self, network: nn.Module) -> None:
+    def bring(self, network: nn.Module, working_bytes: int) -> None:
         self.brought.append(network)
 
     def forget(self, network: nn.Module) -> None:
@@ -185,7 +185,7 @@ def test_without_a_budget_everything_stays() -> None:
     residency = ByteBudget(META)
     networks = weights(10**6, 10**6, 10**6)
     for network in networks:
-        residency.bring(network)
+        residency.bring(network, 0)
     assert places(*networks) == ["meta"] * 3
 
 
@@ -193,9 +193,9 @@ def test_the_least_recently_used_leaves_first() -> None:
     residency = ByteBudget(META, 100)
     a, b, c, d = weights(40, 40, 40, 90)
     for network in (a, b, a, c):
-        residency.bring(network)
+        residency.bring(network, 0)
     assert places(a, b, c) == ["meta", "cpu", "meta"]
-    residency.bring(d)
+    residency.bring(d, 0)
     assert places(a, b, c, d) == ["cpu", "cpu", "cpu", "meta"]
     assert b.sent == ["meta", "cpu"], "what has left is not sent again"
 
@@ -203,38 +203,38 @@ def test_the_least_recently_used_leaves_first() -> None:
 def test_networks_that_fill_the_budget_exactly_stay() -> None:
     residency = ByteBudget(META, 100)
     a, b, c = weights(60, 40, 1)
-    residency.bring(a)
-    residency.bring(b)
+    residency.bring(a, 0)
+    residency.bring(b, 0)
     assert places(a, b) == ["meta", "meta"]
-    residency.bring(c)
+    residency.bring(c, 0)
     assert places(a, b, c) == ["cpu", "meta", "meta"]
 
 
 def test_a_network_larger_than_the_budget_stays_while_it_is_in_use() -> None:
     residency = ByteBudget(META, 100)
     small, large = weights(10, 1000)
-    residency.bring(small)
-    residency.bring(large)
+    residency.bring(small, 0)
+    residency.bring(large, 0)
     assert places(small, large) == ["cpu", "meta"]
-    residency.bring(large)
+    residency.bring(large, 0)
     assert "cpu" not in large.sent
-    residency.bring(small)
+    residency.bring(small, 0)
     assert places(small, large) == ["meta", "cpu"]
 
 
 def test_a_forgotten_network_does_not_count() -> None:
     residency = ByteBudget(META, 100)
     a, b = weights(80, 80)
-    residency.bring(a)
+    residency.bring(a, 0)
     residency.forget(a)
-    residency.bring(b)
+    residency.bring(b, 0)
     assert a.sent == ["meta"]
     residency.forget(a)
 
 
 def test_the_whole_network_is_on_the_device() -> None:
     network = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
-    ByteBudget(META, 1).bring(network)
+    ByteBudget(META, 1).bring(network, 0)
     assert {tensor.device for tensor in network.state_dict().values()} == {META}
 
 

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from musetalk_core import bench, cli, doctor, face_track_file, manifest, pipeline
+from musetalk_core import bench, cli, demo, doctor, download, face_track_file, manifest, pipeline
 from musetalk_core.cli import main
+from musetalk_core.errors import DownloadError
 from musetalk_core.faces import FaceTrack
 from musetalk_core.media_input import read_clip, read_sound
 from musetalk_core.media_output import write_video
@@ -427,3 +428,23 @@ def test_a_download_of_what_is_there_reaches_for_nothing(
         place(tmp_path, file)
     assert main(["download", "--weights", str(tmp_path)]) == 0
     assert str(tmp_path) in capsys.readouterr().out
+
+
+def test_the_demo_says_when_it_runs_without_the_real_weights(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(file, root, progress):
+        raise DownloadError(f"{file.url} could not be downloaded.", "Try again.")
+
+    monkeypatch.setattr(download, "fetch", unreachable)
+    sample = tmp_path / "sample"
+    sample.mkdir()
+    for name in ("face.jpg", "face.json"):
+        (sample / name).write_bytes((SAMPLE / name).read_bytes())
+    speech(tmp_path, 0.12).rename(sample / "voice.wav")
+    monkeypatch.setattr(demo, "SAMPLE", sample)
+    out = tmp_path / "new folder" / "demo.mp4"
+    assert main(["demo", "--output", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "SYNTHETIC WEIGHTS" in said and "could not be downloaded" in said
+    assert len(read_clip(out).frames) == 3

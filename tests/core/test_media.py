@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 import wave
 import weakref
@@ -424,3 +425,21 @@ def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
     with pytest.raises(MediaError, match="holds no images"):
         read_clip(tmp_path)
+
+
+def test_a_finished_video_is_kept_when_the_old_one_cannot_be_replaced(tmp_path: Path, monkeypatch) -> None:
+    """On Windows a file that a player has open cannot be replaced."""
+    out = tmp_path / "out.mp4"
+    out.write_bytes(b"old")
+    replace = os.replace
+
+    def refuse(source: Path, target: Path) -> None:
+        if Path(target) == out:
+            raise PermissionError(13, "used by another process")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(MediaError, match=r"out \(2\)\.mp4"):
+        write_video(out, [np.zeros((64, 64, 3), np.uint8)] * 3, Fraction(25), None)
+    assert out.read_bytes() == b"old"
+    assert len(read_clip(tmp_path / "out (2).mp4").frames) == 3

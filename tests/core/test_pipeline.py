@@ -80,8 +80,8 @@ def test_faceless_frames_at_the_ends_do_not_shift_the_others(present: list[bool]
 def test_step_by_step_gives_what_the_whole_gives() -> None:
     models, frames, track, features = StandIns(), pictures(5), track_of(), counted_rows(14)
     encoded = pipeline.encode_faces(models, frames, track, 3)
-    predicted, present = pipeline.predict(models, encoded, features, 4)
-    painted = pipeline.decode(models, predicted, present, 5)
+    predicted = pipeline.predict(models, encoded, features, 4)
+    painted = pipeline.decode(models, predicted, 5)
     assert painted.shape == (14, 256, 256, 3) and not painted[2].any()
     steps = list(Blender(models, frames, track).blend_all(painted, 6))
     np.testing.assert_array_equal(steps, list(pipeline.lip_sync(StandIns(), frames, track, features)))
@@ -90,10 +90,12 @@ def test_step_by_step_gives_what_the_whole_gives() -> None:
 def test_a_part_of_the_frames_is_predicted_like_the_whole() -> None:
     models = StandIns()
     encoded = pipeline.encode_faces(models, pictures(5), track_of())
-    whole, present = pipeline.predict(models, encoded, counted_rows(14))
-    part, part_present = pipeline.predict(models, encoded, counted_rows(14), 2, range(5, 9))
+    whole = pipeline.predict(models, encoded, counted_rows(14))
+    part = pipeline.predict(models, encoded, counted_rows(14), 2, range(5, 9))
     assert torch.equal(part, whole[5:9])
-    np.testing.assert_array_equal(part_present, present[5:9])
+    # And decoded, as after a node that cuts the batch.
+    painted = pipeline.decode(models, whole)
+    np.testing.assert_array_equal(pipeline.decode(models, part), painted[5:9])
 
 
 def test_a_still_speaks_for_as_long_as_the_sound() -> None:
@@ -298,7 +300,7 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> tuple[StandIns, dict[str, Callabl
     models.networks.s3fd = None
     monkeypatch.setattr(s3fd, "detect", lambda network, batch: np.array([BOX] * len(batch)))
     values, present = torch.zeros(5, 8, 32, 32), np.array(PRESENT)
-    painted, there = torch.zeros(9, 4, 32, 32), np.ones(9, bool)
+    painted = torch.ones(9, 4, 32, 32)
     faces = np.zeros((9, 256, 256, 3), np.uint8)
     network = models.networks.dwpose
     return models, {
@@ -307,7 +309,7 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> tuple[StandIns, dict[str, Callabl
         ),
         "encode": lambda report: pipeline.encode_faces(models, frames, track, 2, None, report),
         "predict": lambda report: pipeline.predict(models, FaceLatents(values, present), features, 2, None, report),
-        "decode": lambda report: pipeline.decode(models, painted, there, 2, report),
+        "decode": lambda report: pipeline.decode(models, painted, 2, report),
         "blend": lambda report: list(Blender(models, frames, track).blend_all(faces, 2, report)),
         "everything": lambda report: list(pipeline.lip_sync(models, frames, track, features, 2, None, report)),
     }

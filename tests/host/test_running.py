@@ -113,7 +113,7 @@ def test_slow_nodes_show_previews(comfy):
 
 def test_face_track_saved_and_loaded_gives_the_same_frames(comfy):
     graph = speaking()
-    graph["track"] = node("MuseTalkSaveFaceTrack", faces=["landmarks", 0], filename_prefix="tracks/t")
+    graph["track"] = node("MuseTalkSaveFaceTrack", faces=["landmarks", 0], filename_prefix="face_tracks/t")
     result = comfy.run(graph)
     direct, name = pictures(comfy, result), result.outputs["track"]["text"][0]
     assert (comfy.output_dir / name).is_file()
