@@ -111,6 +111,16 @@ def test_slow_nodes_show_previews(comfy):
     assert comfy.run(graph).previews >= 3  # of landmarks, decoded faces and finished frames
 
 
+def test_a_cut_batch_of_latents_decodes_to_the_same_faces(comfy):
+    graph = speaking()
+    graph["save"]["inputs"]["images"] = ["decode", 0]
+    whole = pictures(comfy, comfy.run(graph))
+    graph["cut"] = node("LatentFromBatch", samples=["inpaint", 0], batch_index=6, length=3)
+    graph["decode"]["inputs"]["latent"] = ["cut", 0]
+    for ours, expected in zip(pictures(comfy, comfy.run(graph)), whole[6:9], strict=True):
+        assert np.abs(ours.astype(int) - expected).max() <= 1  # another batch size rounds otherwise
+
+
 def test_face_track_saved_and_loaded_gives_the_same_frames(comfy):
     graph = speaking()
     graph["track"] = node("MuseTalkSaveFaceTrack", faces=["landmarks", 0], filename_prefix="face_tracks/t")

@@ -37,6 +37,10 @@ def test_published_layout_loads_and_a_replaced_file_is_noticed(with_weights):
     assert with_weights.run(graph).status == "success"
     assert loads(with_weights) == 7, "only the replaced network is loaded again"
 
+    (with_weights.models_dir / "musetalk" / checkpoints.PLACES["dwpose"]).touch()
+    assert with_weights.run(graph).status == "success"
+    assert loads(with_weights) == 8, "faces are looked for again with the new weights"
+
 
 def test_the_older_packs_folder_is_found(fresh_comfy):
     server = fresh_comfy()
