@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from . import faces, latents, masks, pipeline
 from .audio import SAMPLE_RATE
+from .blender import Blender
 from .models import Models
 from .networks import s3fd
 from .progress import Progress
@@ -79,7 +80,7 @@ def _stages(models: Models, size: tuple[int, int], batch_size: int) -> dict[str,
     features = pipeline.encode_audio(models, sound, SAMPLE_RATE, _FPS)
     batch = range(batch_size)
     predicted = pipeline.predict(models, encoded, features, frames=batch)
-    blender = pipeline.Blender(models, frames, track)
+    blender = Blender(models, frames, track)
     list(blender.blend(0, crops))  # parses, so that the stage below only blends
     return {
         "whisper": (features.frames, lambda: pipeline.encode_audio(models, sound, SAMPLE_RATE, _FPS)),

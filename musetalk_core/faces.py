@@ -223,3 +223,27 @@ def make_track(seen: Observations, bbox_shift: int, extra_margin: int) -> FaceTr
             f"Keep it within [-{usable[0]} ~ {usable[1]}].",
         )
     return FaceTrack(seen, bbox_shift, extra_margin, boxes, usable)
+
+
+def require_fit(frames: Sequence[np.ndarray], track: FaceTrack) -> None:
+    """Refuse frames that a face track cannot have been made from.
+
+    Args:
+        frames: uint8 RGB (H, W, 3) each.
+        track: The track; it may cover only the first of the frames.
+
+    Raises:
+        InputError: the frames differ in size, or there are fewer of them.
+    """
+    height, width = frames[0].shape[:2]
+    if (height, width) != (track.seen.height, track.seen.width):
+        raise InputError(
+            f"The face track is for frames of {track.seen.width} x {track.seen.height}, "
+            f"but these are {width} x {height}.",
+            "Make the face track from the same frames.",
+        )
+    if len(track) > len(frames):
+        raise InputError(
+            f"The face track has {len(track)} frames but only {len(frames)} pictures came.",
+            "Connect the frames that the face track was made from.",
+        )

@@ -15,8 +15,7 @@ from .faces import Observations
 from .media_input import frame_rate, read_clip, read_sound
 from .media_output import write_video
 from .models import Models
-from .pipeline import Frames
-from .progress import Progress
+from .progress import Frames, Progress
 from .synthetic import NOTICE
 from .timeline import TRAINED_FPS, conform
 

@@ -14,20 +14,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import audio, blending, faces, latents, masks
+from . import audio, faces, latents
 from .audio import AudioFeatures
+from .blender import Blender
 from .errors import InputError, NoFaceError
 from .faces import FaceTrack, Observations
 from .models import Models
 from .networks import s3fd
-from .progress import Progress, silent
-from .releases import MaskMode
-from .synthetic import stamp
+from .progress import Frames, Progress, silent
 from .timeline import pingpong
 
 log = logging.getLogger(__name__)
 
-Frames = Sequence[np.ndarray]
 KeypointEstimator = Callable[[Sequence[np.ndarray]], "tuple[np.ndarray, np.ndarray]"]
 
 _DETECTOR_BATCH_PIXELS = 1280 * 720  # S3FD at full resolution takes half a gigabyte for a million pixels
@@ -125,21 +123,6 @@ def track_faces(models: Models, seen: Observations, bbox_shift: int, extra_margi
     return track
 
 
-def _check_fit(frames: Frames, track: FaceTrack) -> None:
-    height, width = frames[0].shape[:2]
-    if (height, width) != (track.seen.height, track.seen.width):
-        raise InputError(
-            f"The face track is for frames of {track.seen.width} x {track.seen.height}, "
-            f"but these are {width} x {height}.",
-            "Make the face track from the same frames.",
-        )
-    if len(track) > len(frames):
-        raise InputError(
-            f"The face track has {len(track)} frames but only {len(frames)} pictures came.",
-            "Connect the frames that the face track was made from.",
-        )
-
-
 @torch.inference_mode()
 def encode_faces(
     models: Models,
@@ -162,7 +145,7 @@ def encode_faces(
     Raises:
         InputError: frames and track do not belong together.
     """
-    _check_fit(frames, track)
+    faces.require_fit(frames, track)
     generator = None if seed is None else torch.Generator("cpu").manual_seed(seed)
     values = torch.zeros(len(track), 8, latents.LATENT_SIZE, latents.LATENT_SIZE)
     present = np.flatnonzero(track.present)
@@ -171,11 +154,6 @@ def encode_faces(
         values[chunk] = latents.encode_crops(models.vae(2 * len(chunk)), crops, generator)
         progress(int(np.searchsorted(present, chunk[-1])) + 1, len(present), crops[0])
     return FaceLatents(values, track.present)
-
-
-def source_of(index: int, source_frames: int) -> int:
-    """Which source frame an output frame shows."""
-    return pingpong(index, source_frames)
 
 
 @torch.inference_mode()
@@ -210,7 +188,7 @@ def predict(
             "Connect the same models to Whisper Encode and Inpaint.",
         )
     frames = frames if frames is not None else range(features.frames)
-    source = np.array([source_of(i, len(encoded.present)) for i in frames])
+    source = np.array([pingpong(i, len(encoded.present)) for i in frames])
     out = torch.zeros(len(frames), 4, latents.LATENT_SIZE, latents.LATENT_SIZE)
     wanted = np.flatnonzero(encoded.present[source])
     for done, chunk in _counted(_chunks(wanted, batch_size)):
@@ -239,86 +217,6 @@ def decode(models: Models, predicted: Tensor, batch_size: int = 8, progress: Pro
         out[chunk] = latents.decode_faces(models.vae(len(chunk)), predicted[chunk])
         progress(done, len(wanted), out[chunk[-1]])
     return out
-
-
-class Blender:
-    """Blends faces into frames, parsing each source frame once and only if it is used.
-
-    Args:
-        models: The networks; the release gives the mask's settings.
-        frames: The source frames.
-        track: Where the faces are.
-        mask_mode: Instead of the release's.
-        cheek_width: Instead of the release's, for mode "jaw".
-
-    Raises:
-        InputError: frames and track do not belong together.
-    """
-
-    def __init__(
-        self,
-        models: Models,
-        frames: Frames,
-        track: FaceTrack,
-        mask_mode: MaskMode | None = None,
-        cheek_width: int | None = None,
-    ) -> None:
-        _check_fit(frames, track)
-        self._models = models
-        self._frames = frames
-        self._track = track
-        self._mode = mask_mode or models.release.mask_mode
-        self._cheek_width = models.release.cheek_width if cheek_width is None else cheek_width
-        self._masks: dict[int, tuple[blending.Square, np.ndarray]] = {}
-
-    def blend_all(self, painted: Frames, batch_size: int = 8, progress: Progress = silent) -> Iterator[np.ndarray]:
-        """`blend` for all faces, batch by batch.
-
-        Args:
-            painted: uint8 RGB (h, w, 3) each, one for every output frame.
-            batch_size: Frames parsed at once.
-            progress: Called once a batch, with its last frame.
-
-        Yields:
-            uint8 RGB (H, W, 3) each.
-        """
-        for start in range(0, len(painted), batch_size):
-            stop = min(start + batch_size, len(painted))
-            for frame in self.blend(start, [painted[i] for i in range(start, stop)]):
-                yield frame
-            progress(stop, len(painted), frame)
-
-    @torch.inference_mode()
-    def blend(self, first: int, painted: Frames) -> Iterator[np.ndarray]:
-        """Output frames ``first``, ``first`` + 1, ...: the source frame with the face in its box.
-
-        Args:
-            first: Index of the first output frame.
-            painted: uint8 RGB (h, w, 3) faces; ignored where the source frame has none.
-
-        Yields:
-            uint8 RGB (H, W, 3) each.
-        """
-        sources = [source_of(first + i, len(self._track)) for i in range(len(painted))]
-        self._parse({i for i in sources if self._track.present[i]})
-        for source, face in zip(sources, painted, strict=True):
-            frame = self._frames[source].copy()
-            if self._track.present[source]:
-                square, mask = self._masks[source]
-                blending.composite(frame, face, self._track.boxes[source], mask, square)
-            yield stamp(frame) if self._models.synthetic else frame
-
-    def _parse(self, sources: set[int]) -> None:
-        new = sorted(sources - self._masks.keys())
-        if not new:
-            return
-        release = self._models.release
-        squares = [blending.blending_square(self._track.boxes[i], release.crop_expand) for i in new]
-        cuts = [blending.cut_square(self._frames[i], square) for i, square in zip(new, squares, strict=True)]
-        labels = masks.parse_faces(self._models.face_parse(len(cuts)), cuts)
-        for i, square, label_map in zip(new, squares, labels, strict=True):
-            region = masks.select_region(label_map, self._mode, self._cheek_width)
-            self._masks[i] = square, blending.soften(region, self._track.boxes[i], square, release.blur_ratio)
 
 
 def lip_sync(

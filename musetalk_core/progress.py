@@ -1,8 +1,8 @@
-"""How the core tells its caller where it stands, and asks whether to stop."""
+"""What passes between the core and its caller: frames one way, progress the other."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -10,6 +10,9 @@ Progress = Callable[[int, int, "np.ndarray | None"], None]
 """``progress(done, total, preview)``: units of work done and in all, and where there is one a
 picture to show, uint8 RGB (H, W, 3). It is called at least once a batch. To stop the work, raise
 from it: whatever it raises passes through the core untouched."""
+
+Frames = Sequence[np.ndarray]
+"""Pictures, uint8 RGB (H, W, 3) each, all of one size; any sequence, so that a host can convert lazily."""
 
 
 def silent(done: int, total: int, preview: np.ndarray | None = None) -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from comfy_api.v0_0_2 import io
 
-from ..musetalk_core import pipeline
+from ..musetalk_core.blender import Blender
 from ..musetalk_core.errors import pick
 from . import host
 from .sockets import CATEGORY, Faces, batch_size_input, models_input
@@ -52,6 +52,6 @@ class FaceParseBlend(io.ComfyNode):
     @classmethod
     def execute(cls, models, images, faces_painted, faces, mask_mode, cheek_width, batch_size) -> io.NodeOutput:
         mode = pick(_MASK_MODES, mask_mode, "mask_mode")
-        blender = pipeline.Blender(models, ImageFrames(images), faces, mode, cheek_width)
+        blender = Blender(models, ImageFrames(images), faces, mode, cheek_width)
         blended = blender.blend_all(ImageFrames(faces_painted), batch_size, host.progress())
         return io.NodeOutput(to_image(blended, len(faces_painted)))

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from musetalk_core import blending
+from musetalk_core.blender import Blender
 from musetalk_core.masks import select_region
-from musetalk_core.pipeline import Blender
 from musetalk_core.releases import RELEASES
 from tests.core.stand_ins import StandIns, fixed_track
 

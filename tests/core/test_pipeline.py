@@ -11,13 +11,14 @@ import pytest
 import torch
 
 from musetalk_core import job, pipeline
+from musetalk_core.blender import Blender
 from musetalk_core.errors import InputError
 from musetalk_core.faces import estimate_keypoints
 from musetalk_core.masks import LOWER_LIP, NECK, NOSE, SKIN
 from musetalk_core.media_input import Clip, read_clip
 from musetalk_core.networks import s3fd
 from musetalk_core.networks.vae import SCALING_FACTOR
-from musetalk_core.pipeline import Blender, FaceLatents
+from musetalk_core.pipeline import FaceLatents
 from musetalk_core.progress import Progress, silent
 from musetalk_core.timeline import pingpong
 from tests.core.stand_ins import (

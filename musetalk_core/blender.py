@@ -1,0 +1,96 @@
+"""Blending a whole clip: masks made once for each source frame, and only for those that are shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from . import blending, masks
+from .faces import FaceTrack, require_fit
+from .models import Models
+from .progress import Frames, Progress, silent
+from .releases import MaskMode
+from .synthetic import stamp
+from .timeline import pingpong
+
+
+class Blender:
+    """Blends faces into frames, parsing each source frame once and only if it is used.
+
+    Args:
+        models: The networks; the release gives the mask's settings.
+        frames: The source frames.
+        track: Where the faces are.
+        mask_mode: Instead of the release's.
+        cheek_width: Instead of the release's, for mode "jaw".
+
+    Raises:
+        InputError: frames and track do not belong together.
+    """
+
+    def __init__(
+        self,
+        models: Models,
+        frames: Frames,
+        track: FaceTrack,
+        mask_mode: MaskMode | None = None,
+        cheek_width: int | None = None,
+    ) -> None:
+        require_fit(frames, track)
+        self._models = models
+        self._frames = frames
+        self._track = track
+        self._mode = mask_mode or models.release.mask_mode
+        self._cheek_width = models.release.cheek_width if cheek_width is None else cheek_width
+        self._masks: dict[int, tuple[blending.Square, np.ndarray]] = {}
+
+    def blend_all(self, painted: Frames, batch_size: int = 8, progress: Progress = silent) -> Iterator[np.ndarray]:
+        """`blend` for all faces, batch by batch.
+
+        Args:
+            painted: uint8 RGB (h, w, 3) each, one for every output frame.
+            batch_size: Frames parsed at once.
+            progress: Called once a batch, with its last frame.
+
+        Yields:
+            uint8 RGB (H, W, 3) each.
+        """
+        for start in range(0, len(painted), batch_size):
+            stop = min(start + batch_size, len(painted))
+            for frame in self.blend(start, [painted[i] for i in range(start, stop)]):
+                yield frame
+            progress(stop, len(painted), frame)
+
+    @torch.inference_mode()
+    def blend(self, first: int, painted: Frames) -> Iterator[np.ndarray]:
+        """Output frames ``first``, ``first`` + 1, ...: the source frame with the face in its box.
+
+        Args:
+            first: Index of the first output frame.
+            painted: uint8 RGB (h, w, 3) faces; ignored where the source frame has none.
+
+        Yields:
+            uint8 RGB (H, W, 3) each.
+        """
+        sources = [pingpong(first + i, len(self._track)) for i in range(len(painted))]
+        self._parse({i for i in sources if self._track.present[i]})
+        for source, face in zip(sources, painted, strict=True):
+            frame = self._frames[source].copy()
+            if self._track.present[source]:
+                square, mask = self._masks[source]
+                blending.composite(frame, face, self._track.boxes[source], mask, square)
+            yield stamp(frame) if self._models.synthetic else frame
+
+    def _parse(self, sources: set[int]) -> None:
+        new = sorted(sources - self._masks.keys())
+        if not new:
+            return
+        release = self._models.release
+        squares = [blending.blending_square(self._track.boxes[i], release.crop_expand) for i in new]
+        cuts = [blending.cut_square(self._frames[i], square) for i, square in zip(new, squares, strict=True)]
+        labels = masks.parse_faces(self._models.face_parse(len(cuts)), cuts)
+        for i, square, label_map in zip(new, squares, labels, strict=True):
+            region = masks.select_region(label_map, self._mode, self._cheek_width)
+            self._masks[i] = square, blending.soften(region, self._track.boxes[i], square, release.blur_ratio)
