@@ -15,7 +15,7 @@ import types
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from .errors import WeightsInvalidError
 
 StateDict = dict[str, Tensor]
+Network = TypeVar("Network", bound=nn.Module)
 
 _REMEDY = "Delete it and fetch it again (python -m musetalk_core download)."
 _MOST_TUPLES_IN_ONE = 2000  # at any depth; hashing 100,000 in each other would overflow the stack
@@ -173,7 +174,23 @@ def _unwrap(content: Any) -> StateDict:
     return {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, Tensor)}
 
 
-def fill_network(network: nn.Module, state: StateDict, path: Path) -> nn.Module:
+def load_network(create: Callable[[], Network], path: Path) -> Network:
+    """Build a network and fill it from a checkpoint in its own naming.
+
+    Args:
+        create: Builds the network with untrained weights.
+        path: The checkpoint file.
+
+    Raises:
+        WeightsInvalidError: the file is damaged or of another network.
+    """
+    state = read_state_dict(path)
+    with torch.device("meta"):
+        network = create()
+    return fill_network(network, state, path)
+
+
+def fill_network(network: Network, state: StateDict, path: Path) -> Network:
     """Give ``network`` the tensors of ``state``, which must match it name by name and shape by shape.
 
     Floating-point tensors become float32. Each tensor is copied, one at a time, because it may be a

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..checkpoints import fill_network, read_state_dict
+from ..checkpoints import load_network
 
 INPUT_WIDTH = 288
 INPUT_HEIGHT = 384
@@ -204,7 +204,4 @@ def load(path: Path) -> RTMPose:
     Raises:
         WeightsInvalidError: the file is damaged or of another network.
     """
-    state = read_state_dict(path)
-    with torch.device("meta"):
-        network = create()
-    return fill_network(network, state, path)
+    return load_network(create, path)

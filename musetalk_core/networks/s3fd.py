@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..checkpoints import fill_network, read_state_dict
+from ..checkpoints import load_network
 
 _CHANNEL_MEANS = (104.0, 117.0, 123.0)
 _CANDIDATE_SCORE = 0.05
@@ -36,10 +36,7 @@ def load(path: Path) -> nn.Module:
     Raises:
         WeightsInvalidError: the file is damaged or of another network.
     """
-    state = read_state_dict(path)
-    with torch.device("meta"):
-        network = create()
-    return fill_network(network, state, path)
+    return load_network(create, path)
 
 
 def detect(network: nn.Module, frames: np.ndarray) -> np.ndarray:
