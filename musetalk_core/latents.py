@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .networks.vae import SCALING_FACTOR, VaeCodec
+from .networks.vae import DOWNSCALE, SCALING_FACTOR, VaeCodec
 
 FACE_SIZE = 256  # px: width and height of the face the model repaints
-LATENT_SIZE = FACE_SIZE // 8
+LATENT_SIZE = FACE_SIZE // DOWNSCALE
 
 
 def crop_face(frame: np.ndarray, box: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from torch import nn
 
 from .cache import ModelCache, Source
 from .errors import pick
+from .latents import FACE_SIZE
 from .networks import bisenet, rtmpose
 from .networks.vae import DiffusersCodec, VaeCodec
 from .releases import Release
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from whisper.model import AudioEncoder
 
 
-_FACE = 256 * 256  # pixels of a face as UNet and VAE see it
+_FACE = FACE_SIZE**2  # pixels of a face as UNet and VAE see it
 # Numbers alive at once for each pixel of input: the host's own figure for the VAE, measured for S3FD,
 # and a generous guess for the others, which are small.
 _VALUES_PER_PIXEL = {"vae": 2200, "s3fd": 130, "unet": 300, "dwpose": 130, "face_parse": 130, "whisper": 0}

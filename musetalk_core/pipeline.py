@@ -21,6 +21,7 @@ from .errors import InputError, NoFaceError
 from .faces import FaceTrack, Observations
 from .models import Models
 from .networks import s3fd
+from .networks.vae import DOWNSCALE
 from .progress import Frames, Progress, silent
 from .timeline import pingpong
 
@@ -211,7 +212,7 @@ def decode(models: Models, predicted: Tensor, batch_size: int = 8, progress: Pro
     Returns:
         uint8 RGB (frames, 8 h, 8 w, 3), black where there is no face.
     """
-    out = np.zeros((len(predicted), *(8 * side for side in predicted.shape[2:]), 3), np.uint8)
+    out = np.zeros((len(predicted), *(DOWNSCALE * side for side in predicted.shape[2:]), 3), np.uint8)
     wanted = predicted.flatten(1).any(dim=1).nonzero()[:, 0].cpu().numpy()
     for done, chunk in _counted(_chunks(wanted, batch_size)):
         out[chunk] = latents.decode_faces(models.vae(len(chunk)), predicted[chunk])
