@@ -13,7 +13,7 @@ from .models import Models
 from .progress import Frames, Progress, silent
 from .releases import MaskMode
 from .synthetic import stamp
-from .timeline import pingpong
+from .timeline import source_frame
 
 
 class Blender:
@@ -74,7 +74,7 @@ class Blender:
         Yields:
             uint8 RGB (H, W, 3) each.
         """
-        sources = [pingpong(first + i, len(self._track)) for i in range(len(painted))]
+        sources = [source_frame(first + i, len(self._track), self._track.length) for i in range(len(painted))]
         self._parse({i for i in sources if self._track.present[i]})
         for source, face in zip(sources, painted, strict=True):
             frame = self._frames[source].copy()

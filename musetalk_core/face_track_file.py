@@ -77,7 +77,9 @@ def load(path: Path) -> Observations:
         detections = np.array([frame["detection"] or [-1] * 4 for frame in frames], np.int64).reshape(-1, 4)
         if not len(landmarks) == len(scores) == len(detections) > 0:
             raise ValueError("its lists differ in length or are empty")
-        return Observations(int(data["height"]), int(data["width"]), landmarks, scores, detections)
+        return Observations(
+            int(data["height"]), int(data["width"]), landmarks, scores, detections, np.zeros(len(landmarks), bool)
+        )
     except OSError as error:
         raise InputError(
             f"The face track {path} cannot be read ({error.strerror}).",

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from .errors import InputError
 from .networks import rtmpose
+from .timeline import Length
 
 FACE = slice(23, 91)  # the 68 face points (iBUG order) among COCO-WholeBody's 133
 _PADDING = 1.25  # of the person box, here the whole frame
@@ -45,6 +46,7 @@ class Observations:
         landmarks: int64 (frames, 68, 2), x and y in pixels, iBUG order.
         scores: float32 (frames, 68), SimCC scores; below about 0.3 a point is a guess.
         detections: int64 (frames, 4), the face detector's x1, y1, x2, y2; -1 where it saw no face.
+        cuts: bool (frames,), whether the frame begins a new shot; the first does not count as one.
     """
 
     height: int
@@ -52,11 +54,12 @@ class Observations:
     landmarks: np.ndarray
     scores: np.ndarray
     detections: np.ndarray
+    cuts: np.ndarray
 
     def first(self, count: int) -> Observations:
         """What was seen in the first ``count`` frames; all of it where there are not as many."""
-        seen = self.landmarks[:count], self.scores[:count], self.detections[:count]
-        return Observations(self.height, self.width, *seen)
+        seen = self.landmarks, self.scores, self.detections, self.cuts
+        return Observations(self.height, self.width, *(part[:count] for part in seen))
 
 
 @dataclass(frozen=True)
@@ -67,15 +70,21 @@ class FaceTrack:
         seen: The landmarks and detections the boxes were made from.
         bbox_shift: Pixels by which the box's middle was moved down.
         extra_margin: Pixels by which the box was grown at the chin.
-        boxes: int64 (frames, 4): x1, y1, x2, y2 in pixels inside the frame; zeros where no face.
+        boxes: int64 (frames, 4): x1, y1, x2, y2 in pixels, inside the frame where it is not turned;
+            zeros where no face.
+        angles: float64 (frames,): degrees by which the frame is turned clockwise about its centre before
+            the box is cut out of it, so that a tilted face stands upright; 0 leaves it as it is.
         shift_range: (minus, plus): ``bbox_shift`` is usable in -minus..plus.
+        length: What happens when the sound outlasts the clip.
     """
 
     seen: Observations
     bbox_shift: int
     extra_margin: int
     boxes: np.ndarray
+    angles: np.ndarray
     shift_range: tuple[int, int]
+    length: Length = "pingpong"
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -222,7 +231,7 @@ def make_track(seen: Observations, bbox_shift: int, extra_margin: int) -> FaceTr
             f"With bbox_shift {bbox_shift} no face box is left in any frame.",
             f"Keep it within [-{usable[0]} ~ {usable[1]}].",
         )
-    return FaceTrack(seen, bbox_shift, extra_margin, boxes, usable)
+    return FaceTrack(seen, bbox_shift, extra_margin, boxes, np.zeros(len(boxes)), usable)
 
 
 def require_fit(frames: Sequence[np.ndarray], track: FaceTrack) -> None:

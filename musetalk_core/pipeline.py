@@ -23,7 +23,7 @@ from .models import Models
 from .networks import s3fd
 from .networks.vae import DOWNSCALE
 from .progress import Frames, Progress, silent
-from .timeline import pingpong
+from .timeline import Length, output_frames, source_frame
 
 log = logging.getLogger(__name__)
 
@@ -39,10 +39,12 @@ class FaceLatents:
     Attributes:
         values: float32 (frames, 8, 32, 32); zeros where the frame has no face.
         present: bool (frames,).
+        length: What happens when the sound outlasts them.
     """
 
     values: Tensor
     present: np.ndarray
+    length: Length = "pingpong"
 
 
 @torch.inference_mode()
@@ -85,7 +87,9 @@ def observe_faces(
             detections.append(s3fd.detect(models.s3fd(len(part) * height * width), np.stack(part)))
             progress(start + first + len(part), len(frames), part[-1])
     landmarks = np.concatenate(points).astype(np.int64)  # truncated, as the reference does
-    return Observations(height, width, landmarks, np.concatenate(scores), np.concatenate(detections))
+    return Observations(
+        height, width, landmarks, np.concatenate(scores), np.concatenate(detections), np.zeros(len(landmarks), bool)
+    )
 
 
 def track_faces(models: Models, seen: Observations, bbox_shift: int, extra_margin: int | None = None) -> FaceTrack:
@@ -154,7 +158,7 @@ def encode_faces(
         crops = np.stack([latents.crop_face(frames[i], track.boxes[i]) for i in chunk])
         values[chunk] = latents.encode_crops(models.vae(2 * len(chunk)), crops, generator)
         progress(int(np.searchsorted(present, chunk[-1])) + 1, len(present), crops[0])
-    return FaceLatents(values, track.present)
+    return FaceLatents(values, track.present, track.length)
 
 
 @torch.inference_mode()
@@ -188,8 +192,10 @@ def predict(
             f"The audio features are of MuseTalk {features.release}, the UNet of {models.release.name}.",
             "Connect the same models to Whisper Encode and Inpaint.",
         )
-    frames = frames if frames is not None else range(features.frames)
-    source = np.array([pingpong(i, len(encoded.present)) for i in frames])
+    clip = len(encoded.present)
+    if frames is None:
+        frames = range(output_frames(features.frames, clip, encoded.length))
+    source = np.array([source_frame(i, clip, encoded.length) for i in frames])
     out = torch.zeros(len(frames), 4, latents.LATENT_SIZE, latents.LATENT_SIZE)
     wanted = np.flatnonzero(encoded.present[source])
     for done, chunk in _counted(_chunks(wanted, batch_size)):

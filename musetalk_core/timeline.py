@@ -6,10 +6,16 @@ All of it in exact fractions: at 29.97 frames a second a truncated rate drifts 1
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import Literal, get_args
 
 from .errors import InputError
 
 TRAINED_FPS = Fraction(25)  # the rate MuseTalk was trained at
+
+Length = Literal["pingpong", "loop", "hold", "trim"]
+"""What happens when the sound outlasts the clip: it runs backwards and forwards, starts again, stays on
+its last frame, or the output ends with it."""
+LENGTHS: tuple[Length, ...] = get_args(Length)
 
 
 def exact_rate(fps: float | Fraction) -> Fraction:
@@ -32,10 +38,23 @@ def frame_count(samples: int, sample_rate: int, fps: Fraction) -> int:
     return int(Fraction(samples, sample_rate) * fps)
 
 
-def pingpong(index: int, length: int) -> int:
-    """Source frame of output frame ``index``: 0..n-1, n-1..0, repeating, for n = ``length``."""
-    position = index % (2 * length)
-    return min(position, 2 * length - 1 - position)
+def source_frame(index: int, clip: int, length: Length) -> int:
+    """Which frame of a clip output frame ``index`` shows.
+
+    Args:
+        index: Of the output frame; with "trim" below ``clip``.
+        clip: Frames of the clip, at least 1.
+        length: What happens after its last frame; "pingpong" is 0..n-1, n-1..0, repeating.
+    """
+    if length == "pingpong":
+        position = index % (2 * clip)
+        return min(position, 2 * clip - 1 - position)
+    return index % clip if length == "loop" else min(index, clip - 1)
+
+
+def output_frames(sound: int, clip: int, length: Length) -> int:
+    """Frames to make of a clip of ``clip`` frames for a sound that lasts ``sound`` frames."""
+    return min(sound, clip) if length == "trim" else sound
 
 
 def conform(length: int, source_fps: Fraction, fps: Fraction) -> list[int]:

@@ -45,7 +45,8 @@ def observed(
 ) -> Observations:
     """Observations in frames of ``size`` (height, width)."""
     scores = np.ones((len(points), 68), np.float32)
-    return Observations(*size, np.stack(points), scores, np.array(detections, np.int64).reshape(-1, 4))
+    boxes = np.array(detections, np.int64).reshape(-1, 4)
+    return Observations(*size, np.stack(points), scores, boxes, np.zeros(len(points), bool))
 
 
 def fixed_track(size: tuple[int, int], box: tuple[int, int, int, int], present: Sequence[bool]) -> FaceTrack:
@@ -54,7 +55,7 @@ def fixed_track(size: tuple[int, int], box: tuple[int, int, int, int], present: 
     points = landmarks(left, right, (top + bottom) // 2, bottom)
     seen = observed(size, [points] * len(present), [box if there else (-1,) * 4 for there in present])
     boxes = np.array([box if there else (0,) * 4 for there in present], np.int64)
-    return FaceTrack(seen, 0, 0, boxes, (7, 5))
+    return FaceTrack(seen, 0, 0, boxes, np.zeros(len(boxes)), (7, 5))
 
 
 class Unreachable(Sequence):

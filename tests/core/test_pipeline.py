@@ -20,7 +20,7 @@ from musetalk_core.networks import s3fd
 from musetalk_core.networks.vae import SCALING_FACTOR
 from musetalk_core.pipeline import FaceLatents
 from musetalk_core.progress import Progress, silent
-from musetalk_core.timeline import pingpong
+from musetalk_core.timeline import source_frame
 from tests.core.stand_ins import (
     OneClass,
     StandIns,
@@ -59,7 +59,7 @@ def test_a_frame_without_a_face_passes_through_and_the_others_keep_their_place(r
     out = list(pipeline.lip_sync(StandIns(release), frames, track_of(), features, batch_size))
     assert len(out) == 14
     for i, shown in enumerate(out):
-        source = pingpong(i, 5)
+        source = source_frame(i, 5, "pingpong")
         assert (shown[SHOULDER] == grey(source)).all(), f"frame {i} shows another source frame than {source}"
         if source == 2:
             np.testing.assert_array_equal(shown, frames[2])
@@ -73,7 +73,7 @@ def test_a_frame_without_a_face_passes_through_and_the_others_keep_their_place(r
 def test_faceless_frames_at_the_ends_do_not_shift_the_others(present: list[bool]) -> None:
     frames = pictures(len(present))
     for i, shown in enumerate(pipeline.lip_sync(StandIns(), frames, track_of(present), counted_rows(9), 2)):
-        source = pingpong(i, len(present))
+        source = source_frame(i, len(present), "pingpong")
         expected = [10 * i, grey(source), grey(source)] if present[source] else [grey(source)] * 3
         assert shown[MOUTH].tolist() == expected
 
@@ -241,7 +241,7 @@ def test_synthetic_frames_are_stamped_and_others_are_not(present: list[bool]) ->
         rows = np.flatnonzero((a != b).any(axis=(1, 2)))
         assert len(rows) >= 5 and rows.max() < 40
         assert (a[:80] == 90).all()
-        assert present[pingpong(i, len(present))] or (a == 90).all()
+        assert present[source_frame(i, len(present), "pingpong")] or (a == 90).all()
 
 
 def test_the_synthetic_models_are_known_as_such(synthetic_models) -> None:

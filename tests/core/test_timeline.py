@@ -8,17 +8,29 @@ from fractions import Fraction
 import pytest
 
 from musetalk_core.errors import InputError
-from musetalk_core.timeline import conform, exact_rate, frame_count, pingpong
+from musetalk_core.timeline import LENGTHS, conform, exact_rate, frame_count, output_frames, source_frame
 
 NTSC = Fraction(30000, 1001)
 
 
-def test_a_clip_plays_forwards_then_backwards() -> None:
-    assert [pingpong(i, 3) for i in range(14)] == [0, 1, 2, 2, 1, 0, 0, 1, 2, 2, 1, 0, 0, 1]
+@pytest.mark.parametrize(
+    ("length", "shown"),
+    [
+        ("pingpong", [0, 1, 2, 2, 1, 0, 0, 1, 2, 2]),
+        ("loop", [0, 1, 2, 0, 1, 2, 0, 1, 2, 0]),
+        ("hold", [0, 1, 2, 2, 2, 2, 2, 2, 2, 2]),
+        ("trim", [0, 1, 2]),
+    ],
+)
+def test_what_happens_when_the_sound_outlasts_the_clip(length: str, shown: list[int]) -> None:
+    assert output_frames(10, 3, length) == len(shown)
+    assert [source_frame(i, 3, length) for i in range(len(shown))] == shown
+    assert output_frames(2, 3, length) == 2  # and where it does not
 
 
-def test_a_still_stays() -> None:
-    assert {pingpong(i, 1) for i in range(10)} == {0}
+@pytest.mark.parametrize("length", LENGTHS)
+def test_a_still_stays(length: str) -> None:
+    assert {source_frame(i, 1, length) for i in range(10)} == {0}
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,53 @@
+"""What may be chosen about faces: which one speaks, how surely it is looked for, and what if there is none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+ChoiceBy = Literal["reference", "largest", "position", "point", "picture"]
+Detection = Literal["auto", "exact"]
+NoFace = Literal["pass", "hold", "stop"]
+
+
+@dataclass(frozen=True)
+class FaceChoice:
+    """Which of several faces speaks.
+
+    Attributes:
+        by: "reference": DWPose takes the whole frame for one person, as the reference does;
+            "largest"; "position": counted from the left; "point": the face there, or the nearest;
+            "picture": the face most like the one in ``picture``. All but the first follow the chosen
+            person through the shot.
+        position: From the left, the leftmost is 0; for "position".
+        point: x and y in pixels; for "point".
+        picture: uint8 RGB (H, W, 3); for "picture".
+    """
+
+    by: ChoiceBy = "reference"
+    position: int = 0
+    point: tuple[int, int] = (0, 0)
+    picture: np.ndarray | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class FaceOptions:
+    """What may be chosen about faces besides the box.
+
+    Attributes:
+        choice: Which of several faces speaks.
+        detection: "auto": the face detector runs only where the pose scores leave doubt; "exact":
+            at full resolution on every frame, as the reference does.
+        no_face: Frames without a face: "pass" through untouched, "hold" the last box for up to
+            ``hold_frames`` frames, or "stop" with an error that names them.
+        hold_frames: For "hold".
+        upright: Turn tilted faces upright before they are painted, and back.
+    """
+
+    choice: FaceChoice = FaceChoice()
+    detection: Detection = "auto"
+    no_face: NoFace = "pass"
+    hold_frames: int = 12
+    upright: bool = False
