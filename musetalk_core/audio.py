@@ -6,8 +6,8 @@ Source: the reference's ``audio2feature.py`` (1.0) and ``audio_processor.py`` (1
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,7 @@ from torch import Tensor
 from .errors import InputError
 from .networks.whisper import hidden_states
 from .progress import Progress, silent
+from .recent import Recent
 from .releases import Release
 from .timeline import frame_count
 
@@ -32,9 +33,42 @@ _ROWS_BEFORE = 4
 _WINDOW_SECONDS = 30
 _WINDOW_SAMPLES = _WINDOW_SECONDS * SAMPLE_RATE
 _WINDOW_MEL = 3000  # log-mel frames in a window, two for each encoder row
+_ROW_BYTES = 48 << 20  # four windows
 _SHORTEST = SAMPLE_RATE // ROWS_PER_SECOND  # samples: one row of features
 _FULL_SCALES = (1, 2**15, 2**23, 2**31)  # of floats, and of 16, 24 and 32 bit integers that came as floats
 _TOO_LOUD = 16  # times full scale; a peak beyond this is of the next larger scale
+
+
+class WindowedRows:
+    """The rows of a sound, a window of which is encoded when it is asked for; the latest are remembered.
+
+    Args:
+        encode: Gives the rows of the window with this index, float32 (count, 5, 384).
+        counts: How many rows each window has.
+    """
+
+    def __init__(self, encode: Callable[[int], Tensor], counts: Sequence[int]) -> None:
+        self.encode = encode
+        self._starts = torch.tensor([0, *counts]).cumsum(0)
+        self._recent: Recent[int, Tensor] = Recent(_ROW_BYTES, lambda rows: rows.nbytes)
+
+    @property
+    def windows(self) -> int:
+        return len(self._starts) - 1
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def __getitem__(self, index: Tensor) -> Tensor:
+        """Rows (*index.shape, 5, 384)."""
+        window = torch.searchsorted(self._starts, index, right=True) - 1
+        rows = self._recent.all(window.unique().tolist(), lambda new: [self.encode(i) for i in new])
+        first = self._starts[window]
+        out = torch.empty(*index.shape, *next(iter(rows.values())).shape[1:])
+        for i, values in rows.items():
+            here = window == i
+            out[here] = values[(index - first)[here]]
+        return out
 
 
 @dataclass(frozen=True)
@@ -42,14 +76,15 @@ class AudioFeatures:
     """Whisper's states for a whole sound, from which each frame takes its ten rows.
 
     Attributes:
-        rows: float32 (rows, 5, 384) on the CPU, 50 rows a second.
+        rows: float32 (rows, 5, 384) on the CPU, 50 rows a second; those of a long sound may be encoded
+            only when they are asked for.
         frames: Output frames the sound lasts: floor(duration * fps).
         fps: Frames a second.
         repeat_edges: Outside the sound, repeat the edge row (1.0) instead of zeros (1.5).
         release: Name of the release these features are for.
     """
 
-    rows: Tensor
+    rows: Tensor | WindowedRows
     frames: int
     fps: Fraction
     repeat_edges: bool
@@ -98,23 +133,21 @@ def to_mono_16k(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
     return (mono / max(1.0, np.abs(mono).max())).astype(np.float32)
 
 
-def encode(
-    encoder: AudioEncoder,
+def listen(
+    encoder: Callable[[], AudioEncoder],
     waveform: np.ndarray,
     sample_rate: int,
     fps: Fraction,
     release: Release,
-    progress: Progress = silent,
 ) -> AudioFeatures:
-    """Whisper features of a whole sound.
+    """Whisper features of a whole sound, each 30 s encoded when a frame first asks for them.
 
     Args:
-        encoder: Whisper tiny's encoder, on the device to compute on.
+        encoder: Gives Whisper tiny's encoder, on the device to compute on.
         waveform: float (channels, samples), any rate, channel count and range.
         sample_rate: Hz.
         fps: Frames a second of the video to be made.
         release: Which release's features.
-        progress: Called once for each 30 s window.
 
     Raises:
         InputError: the sound is empty, shorter than one frame or not made of finite numbers.
@@ -129,14 +162,41 @@ def encode(
         )
     if release.sixteen_bit:
         mono = np.round(mono * 32768) / np.float32(32768)
-    device = encoder.positional_embedding.device
     windows, row_counts = _mel_windows(mono, release)
+
+    def encode_window(i: int) -> Tensor:
+        network = encoder()
+        mel = windows[i][None].to(network.positional_embedding.device)
+        return hidden_states(network, mel, release.norm_last)[0, : row_counts[i]].float().cpu()
+
+    return AudioFeatures(
+        WindowedRows(encode_window, row_counts), frames, fps, release.edges == "repeat", release.name
+    )
+
+
+def encode(
+    encoder: Callable[[], AudioEncoder],
+    waveform: np.ndarray,
+    sample_rate: int,
+    fps: Fraction,
+    release: Release,
+    progress: Progress = silent,
+) -> AudioFeatures:
+    """`listen` to the whole sound now.
+
+    Args:
+        encoder, waveform, sample_rate, fps, release: As in `listen`.
+        progress: Called once for each 30 s window.
+
+    Raises:
+        InputError: as in `listen`.
+    """
+    features = listen(encoder, waveform, sample_rate, fps, release)
     rows = []
-    for i, (mel, count) in enumerate(zip(windows, row_counts, strict=True)):
-        states = hidden_states(encoder, mel[None].to(device), release.norm_last)
-        rows.append(states[0, :count].float().cpu())
-        progress(i + 1, len(windows), None)
-    return AudioFeatures(torch.cat(rows), frames, fps, release.edges == "repeat", release.name)
+    for i in range(features.rows.windows):
+        rows.append(features.rows.encode(i))
+        progress(i + 1, features.rows.windows, None)
+    return replace(features, rows=torch.cat(rows))
 
 
 def _mel_windows(mono: np.ndarray, release: Release) -> tuple[list[Tensor], list[int]]:

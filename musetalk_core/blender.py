@@ -11,9 +11,13 @@ from . import blending, masks
 from .faces import FaceTrack, require_fit
 from .models import Models
 from .progress import Frames, Progress, silent
+from .recent import Recent
 from .releases import MaskMode
 from .synthetic import stamp
 from .timeline import source_frame
+
+_MASK_BYTES = 96 << 20
+_Mask = tuple[blending.Square, np.ndarray]
 
 
 class Blender:
@@ -44,7 +48,7 @@ class Blender:
         self._track = track
         self._mode = mask_mode or models.release.mask_mode
         self._cheek_width = models.release.cheek_width if cheek_width is None else cheek_width
-        self._masks: dict[int, tuple[blending.Square, np.ndarray]] = {}
+        self._masks: Recent[int, _Mask] = Recent(_MASK_BYTES, lambda found: found[1].nbytes)
 
     def blend_all(self, painted: Frames, batch_size: int = 8, progress: Progress = silent) -> Iterator[np.ndarray]:
         """`blend` for all faces, batch by batch.
@@ -75,22 +79,21 @@ class Blender:
             uint8 RGB (H, W, 3) each.
         """
         sources = [source_frame(first + i, len(self._track), self._track.length) for i in range(len(painted))]
-        self._parse({i for i in sources if self._track.present[i]})
+        masks_of = self._masks.all([i for i in sources if self._track.present[i]], self._parse)
         for source, face in zip(sources, painted, strict=True):
             frame = self._frames[source].copy()
-            if self._track.present[source]:
-                square, mask = self._masks[source]
+            if source in masks_of:
+                square, mask = masks_of[source]
                 blending.composite(frame, face, self._track.boxes[source], mask, square)
             yield stamp(frame) if self._models.synthetic else frame
 
-    def _parse(self, sources: set[int]) -> None:
-        new = sorted(sources - self._masks.keys())
-        if not new:
-            return
+    def _parse(self, sources: list[int]) -> list[_Mask]:
         release = self._models.release
-        squares = [blending.blending_square(self._track.boxes[i], release.crop_expand) for i in new]
-        cuts = [blending.cut_square(self._frames[i], square) for i, square in zip(new, squares, strict=True)]
+        squares = [blending.blending_square(self._track.boxes[i], release.crop_expand) for i in sources]
+        cuts = [blending.cut_square(self._frames[i], square) for i, square in zip(sources, squares, strict=True)]
         labels = masks.parse_faces(self._models.face_parse(len(cuts)), cuts)
-        for i, square, label_map in zip(new, squares, labels, strict=True):
+        out = []
+        for i, square, label_map in zip(sources, squares, labels, strict=True):
             region = masks.select_region(label_map, self._mode, self._cheek_width)
-            self._masks[i] = square, blending.soften(region, self._track.boxes[i], square, release.blur_ratio)
+            out.append((square, blending.soften(region, self._track.boxes[i], square, release.blur_ratio)))
+        return out

@@ -16,6 +16,7 @@ from .media_input import frame_rate, read_clip, read_sound
 from .media_output import write_video
 from .models import Models
 from .progress import Frames, Progress
+from .speaking import lip_sync
 from .synthetic import NOTICE
 from .timeline import TRAINED_FPS, conform
 
@@ -98,7 +99,7 @@ def run(models: Models, source: Path, voice: Path, output: Path, settings: Setti
     log.info("bbox_shift %d, usable [-%d ~ %d]", settings.bbox_shift, minus, plus)
     if settings.save_face_track:
         face_track_file.save(track, settings.save_face_track)
-    spoken = pipeline.lip_sync(models, frames, track, features, settings.batch_size, settings.seed, stages("speak"))
+    spoken = lip_sync(models, frames, track, features, settings.batch_size, settings.seed, stages("speak"))
     comment = f"MuseTalk {models.release.name}" + (f", {NOTICE}" if models.synthetic else "")
     written = write_video(output, spoken, fps, sound, comment)
     return Outcome(written, fps, int((~track.present).sum()), track.shift_range, models.synthetic)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -33,13 +34,14 @@ def crop_face(frame: np.ndarray, box: np.ndarray) -> np.ndarray:
     return cv2.resize(frame[y1:y2, x1:x2], (FACE_SIZE, FACE_SIZE), interpolation=cv2.INTER_LANCZOS4)
 
 
-def encode_crops(codec: VaeCodec, crops: np.ndarray, generator: torch.Generator | None = None) -> Tensor:
+def encode_crops(codec: VaeCodec, crops: np.ndarray, seeds: Sequence[int] | None = None) -> Tensor:
     """Latents of the crops with the mouth masked out and of the crops as they are, in one VAE call.
 
     Args:
         codec: The VAE.
         crops: uint8 RGB (B, 256, 256, 3).
-        generator: Sample the posterior with it, as the reference does; its mode when None.
+        seeds: Sample the posterior, as the reference does, with one seed for each crop, so that a crop
+            gets the same noise in whichever batch it comes; its mode when None.
 
     Returns:
         float32 (B, 8, 32, 32) on the CPU, scaled: 4 masked channels, then 4 reference channels.
@@ -47,7 +49,8 @@ def encode_crops(codec: VaeCodec, crops: np.ndarray, generator: torch.Generator 
     pixels = torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 127.5 - 1  # BHWC -> BCHW
     masked = pixels.clone()
     masked[:, :, FACE_SIZE // 2 :] = -1
-    latents = codec.encode(torch.cat((masked, pixels)), generator).float().cpu() * SCALING_FACTOR
+    noise = None if seeds is None else [torch.Generator("cpu").manual_seed(seed) for seed in seeds] * 2
+    latents = codec.encode(torch.cat((masked, pixels)), noise).float().cpu() * SCALING_FACTOR
     return torch.cat(latents.chunk(2), dim=1)
 
 

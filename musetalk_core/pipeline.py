@@ -16,7 +16,6 @@ from torch import Tensor
 
 from . import audio, faces, latents
 from .audio import AudioFeatures
-from .blender import Blender
 from .errors import InputError, NoFaceError
 from .faces import FaceTrack, Observations
 from .models import Models
@@ -52,7 +51,7 @@ def encode_audio(
     models: Models, waveform: np.ndarray, sample_rate: int, fps: Fraction, progress: Progress = silent
 ) -> AudioFeatures:
     """`audio.encode` with the models' Whisper and release."""
-    return audio.encode(models.whisper(), waveform, sample_rate, fps, models.release, progress)
+    return audio.encode(models.whisper, waveform, sample_rate, fps, models.release, progress)
 
 
 @torch.inference_mode()
@@ -151,14 +150,33 @@ def encode_faces(
         InputError: frames and track do not belong together.
     """
     faces.require_fit(frames, track)
-    generator = None if seed is None else torch.Generator("cpu").manual_seed(seed)
     values = torch.zeros(len(track), 8, latents.LATENT_SIZE, latents.LATENT_SIZE)
     present = np.flatnonzero(track.present)
     for chunk in _chunks(present, batch_size):
-        crops = np.stack([latents.crop_face(frames[i], track.boxes[i]) for i in chunk])
-        values[chunk] = latents.encode_crops(models.vae(2 * len(chunk)), crops, generator)
+        crops, values[chunk] = encode_batch(models, frames, track, chunk, seed)
         progress(int(np.searchsorted(present, chunk[-1])) + 1, len(present), crops[0])
     return FaceLatents(values, track.present, track.length)
+
+
+@torch.inference_mode()
+def encode_batch(
+    models: Models, frames: Frames, track: FaceTrack, indices: Sequence[int], seed: int | None
+) -> tuple[np.ndarray, Tensor]:
+    """One pass of `encode_faces`.
+
+    Args:
+        models: The networks.
+        frames: The frames the track was made from.
+        track: Where the faces are.
+        indices: Which frames; each has a face.
+        seed: As in `encode_faces`. Each frame has noise of its own, the same whenever it is encoded.
+
+    Returns:
+        The faces uint8 RGB (B, 256, 256, 3), and their latents float32 (B, 8, 32, 32).
+    """
+    crops = np.stack([latents.crop_face(frames[i], track.boxes[i]) for i in indices])
+    seeds = None if seed is None else [(seed + int(i)) % 2**64 for i in indices]
+    return crops, latents.encode_crops(models.vae(2 * len(crops)), crops, seeds)
 
 
 @torch.inference_mode()
@@ -177,7 +195,7 @@ def predict(
         encoded: Latents of the source frames; there may be more than the sound needs.
         features: Audio features; they say how many frames to make.
         batch_size: Frames a pass.
-        frames: Which output frames; all when None.
+        frames: Which output frames; all that the clip's length policy makes when None.
         progress: Called once a batch.
 
     Returns:
@@ -224,41 +242,6 @@ def decode(models: Models, predicted: Tensor, batch_size: int = 8, progress: Pro
         out[chunk] = latents.decode_faces(models.vae(len(chunk)), predicted[chunk])
         progress(done, len(wanted), out[chunk[-1]])
     return out
-
-
-def lip_sync(
-    models: Models,
-    frames: Frames,
-    track: FaceTrack,
-    features: AudioFeatures,
-    batch_size: int = 8,
-    seed: int | None = None,
-    progress: Progress = silent,
-) -> Iterator[np.ndarray]:
-    """The whole job: the source face speaking the sound, frame by frame as they are ready.
-
-    Args:
-        models: The networks.
-        frames: Source frames.
-        track: Where the face is in them.
-        features: What is to be said; one output frame each.
-        batch_size: Frames a pass.
-        seed: Sample the VAE's posterior, as the reference does; its mode when None.
-        progress: Called once a batch with the last finished frame.
-
-    Yields:
-        uint8 RGB (H, W, 3), as many as the features have frames.
-    """
-    encoded = encode_faces(
-        models, frames, track, batch_size, seed, lambda _, __, crop: progress(0, features.frames, crop)
-    )
-    blender = Blender(models, frames, track)
-    for start in range(0, features.frames, batch_size):
-        batch = range(start, min(start + batch_size, features.frames))
-        painted = decode(models, predict(models, encoded, features, batch_size, batch), batch_size)
-        for frame in blender.blend(start, painted):
-            yield frame
-        progress(batch.stop, features.frames, frame)
 
 
 def _chunks(indices: np.ndarray, size: int) -> Iterator[np.ndarray]:

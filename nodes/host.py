@@ -105,8 +105,8 @@ class HostVae:
             )
         self._vae = vae
 
-    def encode(self, pixels: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        if generator is not None:
+    def encode(self, pixels: Tensor, noise: list[torch.Generator] | None = None) -> Tensor:
+        if noise is not None:
             raise InputError(
                 "A VAE from Load VAE always gives the mode of its posterior.",
                 "Set posterior to 'mode', or disconnect the VAE from MuseTalk Load Models.",

@@ -46,9 +46,9 @@ _OLD_ATTENTION_NAMES = {
 class VaeCodec(Protocol):
     """What the stages ask of a VAE, so that the host's own can stand in for ours."""
 
-    def encode(self, pixels: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def encode(self, pixels: Tensor, noise: list[torch.Generator] | None = None) -> Tensor:
         """Pixels (B, 3, H, W) in -1..1 to unscaled latents (B, 4, H/8, W/8): the posterior's mode,
-        or a sample of it when a generator is given."""
+        or a sample of it when there is a generator for each picture."""
 
     def decode(self, latents: Tensor) -> Tensor:
         """Unscaled latents (B, 4, h, w) to pixels (B, 3, 8h, 8w), about -1..1."""
@@ -60,9 +60,9 @@ class DiffusersCodec:
     def __init__(self, network: AutoencoderKL) -> None:
         self._network = network
 
-    def encode(self, pixels: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def encode(self, pixels: Tensor, noise: list[torch.Generator] | None = None) -> Tensor:
         posterior = self._network.encode(pixels.to(self._network.device, self._network.dtype)).latent_dist
-        return posterior.mode() if generator is None else posterior.sample(generator)
+        return posterior.mode() if noise is None else posterior.sample(noise)
 
     def decode(self, latents: Tensor) -> Tensor:
         return self._network.decode(latents.to(self._network.device, self._network.dtype)).sample

@@ -105,7 +105,7 @@ class PlainVae:
         self.encoded: list[int] = []
         self.decoded: list[int] = []
 
-    def encode(self, pixels: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def encode(self, pixels: Tensor, noise: list[torch.Generator] | None = None) -> Tensor:
         self.encoded.append(len(pixels))
         small = F.avg_pool2d(pixels, 8)
         return torch.cat((small, small[:, :1]), 1)

@@ -39,7 +39,7 @@ def encode():
 
     @torch.inference_mode()
     def run(sound: np.ndarray, fps=25, release: str = "1.5", encoder=narrow, **options) -> AudioFeatures:
-        return audio.encode(encoder, np.atleast_2d(sound), RATE, Fraction(fps), RELEASES[release], **options)
+        return audio.encode(lambda: encoder, np.atleast_2d(sound), RATE, Fraction(fps), RELEASES[release], **options)
 
     return run
 
@@ -256,3 +256,24 @@ def test_stopping_passes_through_after_the_window(encode) -> None:
     with pytest.raises(Stopped):
         encode(voice(31), progress=stop)
     assert seen == [1]
+
+
+@pytest.mark.parametrize("release", ["1.0", "1.5"])
+def test_a_sound_listened_to_on_the_way_gives_the_same_and_encodes_each_window_once(
+    release: str, encode, synthetic_models
+) -> None:
+    models, sound = synthetic_models(release), voice(65)
+    asked = []
+
+    def encoder():
+        asked.append(1)
+        return models.whisper()
+
+    features = audio.listen(encoder, sound[None], RATE, Fraction(25), RELEASES[release])
+    assert not asked
+    whole = encode(sound, release=release, encoder=models.whisper())
+    assert (features.frames, len(features.rows)) == (whole.frames, len(whole.rows))
+    for start in range(0, whole.frames, 50):
+        batch = range(start, min(start + 50, whole.frames))
+        assert torch.equal(features.tokens(batch), whole.tokens(batch))
+    assert len(asked) == 3

@@ -20,6 +20,7 @@ from musetalk_core.networks import s3fd
 from musetalk_core.networks.vae import SCALING_FACTOR
 from musetalk_core.pipeline import FaceLatents
 from musetalk_core.progress import Progress, silent
+from musetalk_core.speaking import lip_sync
 from musetalk_core.timeline import source_frame
 from tests.core.stand_ins import (
     OneClass,
@@ -56,7 +57,7 @@ def grey(source: int) -> int:
 def test_a_frame_without_a_face_passes_through_and_the_others_keep_their_place(release: str, batch_size: int) -> None:
     frames = pictures(5)
     features = counted_rows(14, release)
-    out = list(pipeline.lip_sync(StandIns(release), frames, track_of(), features, batch_size))
+    out = list(lip_sync(StandIns(release), frames, track_of(), features, batch_size))
     assert len(out) == 14
     for i, shown in enumerate(out):
         source = source_frame(i, 5, "pingpong")
@@ -72,7 +73,7 @@ def test_a_frame_without_a_face_passes_through_and_the_others_keep_their_place(r
 @pytest.mark.parametrize("present", [[False, True], [True, False], [False, False, True, False]])
 def test_faceless_frames_at_the_ends_do_not_shift_the_others(present: list[bool]) -> None:
     frames = pictures(len(present))
-    for i, shown in enumerate(pipeline.lip_sync(StandIns(), frames, track_of(present), counted_rows(9), 2)):
+    for i, shown in enumerate(lip_sync(StandIns(), frames, track_of(present), counted_rows(9), 2)):
         source = source_frame(i, len(present), "pingpong")
         expected = [10 * i, grey(source), grey(source)] if present[source] else [grey(source)] * 3
         assert shown[MOUTH].tolist() == expected
@@ -85,7 +86,7 @@ def test_step_by_step_gives_what_the_whole_gives() -> None:
     painted = pipeline.decode(models, predicted, 5)
     assert painted.shape == (14, 256, 256, 3) and not painted[2].any()
     steps = list(Blender(models, frames, track).blend_all(painted, 6))
-    np.testing.assert_array_equal(steps, list(pipeline.lip_sync(StandIns(), frames, track, features)))
+    np.testing.assert_array_equal(steps, list(lip_sync(StandIns(), frames, track, features)))
 
 
 def test_a_part_of_the_frames_is_predicted_like_the_whole() -> None:
@@ -100,7 +101,7 @@ def test_a_part_of_the_frames_is_predicted_like_the_whole() -> None:
 
 
 def test_a_still_speaks_for_as_long_as_the_sound() -> None:
-    out = list(pipeline.lip_sync(StandIns(), pictures(1), track_of([True]), counted_rows(20)))
+    out = list(lip_sync(StandIns(), pictures(1), track_of([True]), counted_rows(20)))
     assert [int(frame[MOUTH][0]) for frame in out] == [10 * i for i in range(20)]
 
 
@@ -109,7 +110,7 @@ def test_a_still_speaks_for_as_long_as_the_sound() -> None:
 
 def test_frames_beyond_the_track_are_never_touched() -> None:
     frames = Unreachable(pictures(5), total=1000)
-    assert len(list(pipeline.lip_sync(StandIns(), frames, track_of(), counted_rows(14)))) == 14
+    assert len(list(lip_sync(StandIns(), frames, track_of(), counted_rows(14)))) == 14
 
 
 def test_frames_beyond_the_sound_are_never_touched(
@@ -133,10 +134,10 @@ def test_frames_beyond_the_sound_are_never_touched(
 
 def test_each_source_frame_is_parsed_once_and_only_if_it_is_shown() -> None:
     models = StandIns()
-    list(pipeline.lip_sync(models, pictures(5), track_of(), counted_rows(24), 4))
+    list(lip_sync(models, pictures(5), track_of(), counted_rows(24), 4))
     assert sum(models.networks.face_parse.batches) == 4
     models = StandIns()
-    list(pipeline.lip_sync(models, pictures(5), track_of(), counted_rows(2), 4))
+    list(lip_sync(models, pictures(5), track_of(), counted_rows(2), 4))
     assert sum(models.networks.face_parse.batches) == 2
 
 
@@ -165,7 +166,7 @@ def test_both_crops_are_encoded_in_one_call() -> None:
 
 def test_faceless_frames_cost_no_network() -> None:
     models = StandIns()
-    list(pipeline.lip_sync(models, pictures(5), track_of([True, False, False, False, False]), counted_rows(10), 5))
+    list(lip_sync(models, pictures(5), track_of([True, False, False, False, False]), counted_rows(10), 5))
     assert models.networks.vae.encoded == [2]
     assert sum(models.networks.unet.batches) == sum(models.networks.vae.decoded) == 2
     assert models.networks.face_parse.batches == [1]
@@ -197,9 +198,7 @@ def test_a_sampled_posterior_is_repeatable_and_is_not_the_mode(synthetic_models)
 
 def test_any_batch_size_paints_alike(synthetic_models) -> None:
     models, frames = synthetic_models(), pictures(3)
-    one, three = (
-        list(pipeline.lip_sync(models, frames, track_of([True] * 3), counted_rows(5), size)) for size in (1, 3)
-    )
+    one, three = (list(lip_sync(models, frames, track_of([True] * 3), counted_rows(5), size)) for size in (1, 3))
     assert np.abs(np.array(one, np.int16) - np.array(three, np.int16)).max() <= 1
 
 
@@ -234,8 +233,7 @@ def test_synthetic_frames_are_stamped_and_others_are_not(present: list[bool]) ->
     frames = [np.full((240, 320, 3), 90, np.uint8)] * len(present)
     track = fixed_track((240, 320), (100, 90, 200, 210), present)
     plain, stamped = (
-        list(pipeline.lip_sync(StandIns(synthetic=synthetic), frames, track, counted_rows(6)))
-        for synthetic in (False, True)
+        list(lip_sync(StandIns(synthetic=synthetic), frames, track, counted_rows(6))) for synthetic in (False, True)
     )
     for i, (a, b) in enumerate(zip(plain, stamped, strict=True)):
         rows = np.flatnonzero((a != b).any(axis=(1, 2)))
@@ -252,7 +250,7 @@ def test_the_synthetic_models_are_known_as_such(synthetic_models) -> None:
 def test_frames_of_any_size_go_through(size: tuple[int, int]) -> None:
     frames = [np.full((*size, 3), 90, np.uint8)] * 2
     track = fixed_track(size, (0, 0, size[1], size[0]), [True, False])
-    out = list(pipeline.lip_sync(StandIns(synthetic=True), frames, track, counted_rows(4)))
+    out = list(lip_sync(StandIns(synthetic=True), frames, track, counted_rows(4)))
     assert [frame.shape for frame in out] == [(*size, 3)] * 4
 
 
@@ -265,7 +263,7 @@ def test_features_of_another_release_are_refused() -> None:
         pipeline.predict(StandIns("1.5"), encoded, counted_rows(3, "1.0"))
     assert failure.value.remedy
     with pytest.raises(InputError):
-        list(pipeline.lip_sync(StandIns("1.0"), pictures(5), track_of(), counted_rows(3, "1.5")))
+        list(lip_sync(StandIns("1.0"), pictures(5), track_of(), counted_rows(3, "1.5")))
 
 
 @pytest.mark.parametrize(
@@ -280,7 +278,7 @@ def test_frames_the_track_was_not_made_from_are_refused(frames: list[np.ndarray]
     for attempt in (
         lambda: pipeline.encode_faces(StandIns(), frames, track_of()),
         lambda: Blender(StandIns(), frames, track_of()),
-        lambda: list(pipeline.lip_sync(StandIns(), frames, track_of(), counted_rows(3))),
+        lambda: list(lip_sync(StandIns(), frames, track_of(), counted_rows(3))),
     ):
         with pytest.raises(InputError, match=message) as failure:
             attempt()
@@ -312,7 +310,7 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> tuple[StandIns, dict[str, Callabl
         "predict": lambda report: pipeline.predict(models, FaceLatents(values, present), features, 2, None, report),
         "decode": lambda report: pipeline.decode(models, painted, 2, report),
         "blend": lambda report: list(Blender(models, frames, track).blend_all(faces, 2, report)),
-        "everything": lambda report: list(pipeline.lip_sync(models, frames, track, features, 2, None, report)),
+        "everything": lambda report: list(lip_sync(models, frames, track, features, 2, None, report)),
     }
 
 
@@ -331,7 +329,8 @@ def test_progress_is_told_once_a_batch_and_ends_at_the_end(stages, stage: str, f
     batches = -(-frames // 2)
     assert len(calls) >= batches
     assert calls == sorted(calls)
-    assert calls[-batches:] == [(min(2 * i + 2, frames), frames) for i in range(batches)]
+    told = [call for call in dict.fromkeys(calls) if call[0]]  # within a batch, the same may be told again
+    assert told[-batches:] == [(min(2 * i + 2, frames), frames) for i in range(batches)]
 
 
 @pytest.mark.parametrize("stage", ["look", "encode", "predict", "decode", "blend", "everything"])

@@ -45,7 +45,7 @@ def test_whisper_features(golden, release, naming, prefix, fps):
     data = golden("audio")
     encoder = networks.filled_whisper(naming)
     waveform = data["waveform"][None]
-    features = audio.encode(encoder, waveform, audio.SAMPLE_RATE, Fraction(fps), RELEASES[release])
+    features = audio.encode(lambda: encoder, waveform, audio.SAMPLE_RATE, Fraction(fps), RELEASES[release])
     assert features.frames == len(data["waveform"]) * fps // audio.SAMPLE_RATE
     for expected, index in zip(data[f"{prefix}_fps{fps}"], data[f"{prefix}_fps{fps}_index"], strict=True):
         tokens = features.tokens([int(index)])[0]

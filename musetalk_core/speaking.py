@@ -1,0 +1,92 @@
+"""The whole job on frames, in bounded memory: each batch is encoded, painted and blended before the next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import faces, pipeline
+from .audio import AudioFeatures
+from .blender import Blender
+from .faces import FaceTrack
+from .models import Models
+from .pipeline import FaceLatents
+from .progress import Frames, Progress, silent
+from .recent import Recent
+from .timeline import output_frames
+
+_LATENT_BYTES = 64 << 20  # 2048 source frames: a clip of up to 80 s is encoded once however often it is shown
+
+
+def lip_sync(
+    models: Models,
+    frames: Frames,
+    track: FaceTrack,
+    features: AudioFeatures,
+    batch_size: int = 8,
+    seed: int | None = None,
+    progress: Progress = silent,
+) -> Iterator[np.ndarray]:
+    """The source face speaking the sound, frame by frame as they are ready.
+
+    Of the source, only the frames of one batch are asked for at a time, in the order in which they
+    are shown.
+
+    Args:
+        models: The networks.
+        frames: Source frames.
+        track: Where the face is in them, and what happens when the sound outlasts them.
+        features: What is to be said; one output frame each, but no more than the clip has where the
+            output ends with it.
+        batch_size: Frames a pass.
+        seed: Sample the VAE's posterior, as the reference does; its mode when None.
+        progress: Called once a batch with its last finished frame.
+
+    Yields:
+        uint8 RGB (H, W, 3).
+
+    Raises:
+        InputError: frames, track, features and models do not belong together.
+    """
+    faces.require_fit(frames, track)
+    done = 0
+
+    def between(*_) -> None:  # a batch takes long on a slow machine: let it be stopped in the middle
+        progress(done, total, None)
+
+    values = _EncodedOnDemand(models, frames, track, seed, between)
+    encoded = FaceLatents(values, track.present, track.length)
+    blender = Blender(models, frames, track)
+    total = output_frames(features.frames, len(track), track.length)
+    for done in range(0, total, batch_size):
+        batch = range(done, min(done + batch_size, total))
+        predicted = pipeline.predict(models, encoded, features, batch_size, batch, between)
+        painted = pipeline.decode(models, predicted, batch_size, between)
+        for frame in blender.blend(done, painted):
+            yield frame
+        progress(batch.stop, total, frame)
+
+
+class _EncodedOnDemand:
+    """`FaceLatents.values` of which each frame's are computed when they are asked for."""
+
+    def __init__(
+        self, models: Models, frames: Frames, track: FaceTrack, seed: int | None, encoded: Callable[[], None]
+    ) -> None:
+        self._source = models, frames, track
+        self._seed = seed
+        self._encoded = encoded
+        self._recent: Recent[int, Tensor] = Recent(_LATENT_BYTES, lambda value: value.nbytes)
+
+    def __getitem__(self, indices: np.ndarray) -> Tensor:
+        """Float32 (B, 8, 32, 32) of a batch of source frames."""
+        values = self._recent.all(indices.tolist(), self._compute)
+        return torch.stack([values[i] for i in indices.tolist()])
+
+    def _compute(self, indices: list[int]) -> list[Tensor]:
+        _, values = pipeline.encode_batch(*self._source, indices, self._seed)
+        self._encoded()
+        return [value.clone() for value in values]
