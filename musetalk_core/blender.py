@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -63,26 +63,31 @@ class Blender:
         """
         for start in range(0, len(painted), batch_size):
             stop = min(start + batch_size, len(painted))
-            for frame in self.blend(start, [painted[i] for i in range(start, stop)]):
+            sources = [source_frame(i, len(self._track), self._track.length) for i in range(start, stop)]
+            for frame in self.blend(sources, [painted[i] for i in range(start, stop)]):
                 yield frame
             progress(stop, len(painted), frame)
 
     @torch.inference_mode()
-    def blend(self, first: int, painted: Frames) -> Iterator[np.ndarray]:
-        """Output frames ``first``, ``first`` + 1, ...: the source frame with the face in its box.
+    def blend(
+        self, sources: Sequence[int], painted: Frames, weights: Sequence[float] | None = None
+    ) -> Iterator[np.ndarray]:
+        """Output frames: the source frame with the face in its box.
 
         Args:
-            first: Index of the first output frame.
+            sources: Which source frame each output frame shows.
             painted: uint8 RGB (h, w, 3) faces; ignored where the source frame has none.
+            weights: 0..1 for each, how much of the painted face is seen; all of it when None.
 
         Yields:
             uint8 RGB (H, W, 3) each.
         """
-        sources = [source_frame(first + i, len(self._track), self._track.length) for i in range(len(painted))]
-        masks_of = self._masks.all([i for i in sources if self._track.present[i]], self._parse)
-        for source, face in zip(sources, painted, strict=True):
+        weights = [1.0] * len(sources) if weights is None else weights
+        seen = [i for i, weight in zip(sources, weights, strict=True) if weight > 0 and self._track.present[i]]
+        masks_of = self._masks.all(seen, self._parse)
+        for source, face, weight in zip(sources, painted, weights, strict=True):
             frame = self._frames[source].copy()
-            if source in masks_of:
+            if weight > 0 and source in masks_of:
                 square, mask = masks_of[source]
                 blending.composite(frame, face, self._track.boxes[source], mask, square)
             yield stamp(frame) if self._models.synthetic else frame

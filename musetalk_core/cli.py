@@ -5,20 +5,19 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import math
 import sys
 import time
-from collections.abc import Callable, Sequence
-from fractions import Fraction
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from . import run_command
+from .arguments import mp4, whole
+from .bars import bar
 from .errors import MuseTalkError
-from .progress import Progress
 
 if TYPE_CHECKING:
     from .cache import ModelCache
-    from .job import Outcome
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -41,30 +40,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="musetalk_core", description="MuseTalk lip-sync from the command line.")
     commands = parser.add_subparsers(required=True, metavar="command")
 
-    run = commands.add_parser("run", help="make a face say a voice")
+    run = commands.add_parser("run", help="make a face say a voice, or many faces many voices")
     run.set_defaults(command=_run)
-    run.add_argument(
-        "--source", type=Path, required=True, metavar="FACE", help="a video, an image, or a folder of images"
-    )
-    run.add_argument("--audio", type=Path, required=True, metavar="VOICE", help="any file with sound")
-    run.add_argument("--output", type=_mp4, required=True, metavar="OUT.mp4")
-    run.add_argument("--bbox-shift", type=int, default=0, metavar="N", help="pixels; more opens the mouth more")
-    run.add_argument("--extra-margin", type=_whole(0), metavar="N", help="pixels below the chin (1.5; default 10)")
-    run.add_argument(
-        "--fps", type=_rate, metavar="F", help="of the output, such as 25 or 30000/1001; default the source's"
-    )
-    run.add_argument("--face-track", type=Path, metavar="FILE", help="use a saved face track")
-    run.add_argument("--save-face-track", type=Path, metavar="FILE", help="save the face track for next time")
-    run.add_argument("--backend", choices=["torch", "mmpose"], default="torch", help="of DWPose")
-    run.add_argument("--batch-size", type=_whole(1), default=8, metavar="N")
-    run.add_argument(
-        "--seed", type=_whole(0, 2**64 - 1), metavar="N", help="sample the VAE's posterior, as the original code does"
-    )
+    run_command.add_arguments(run)
     _add_model_options(run)
 
     demo = commands.add_parser("demo", help="lip-sync the bundled sample, fetching the weights if they can be had")
     demo.set_defaults(command=_demo)
-    demo.add_argument("--output", type=_mp4, default=Path("output/demo.mp4"), metavar="OUT.mp4")
+    demo.add_argument("--output", type=mp4, default=Path("output/demo.mp4"), metavar="OUT.mp4")
 
     download = commands.add_parser("download", help="fetch missing weight files and check them")
     download.set_defaults(command=_download)
@@ -79,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     bench = commands.add_parser("bench", help="time each stage")
     bench.set_defaults(command=_bench)
     bench.add_argument("--json", action="store_true", help="for machines")
-    bench.add_argument("--batch-size", type=_whole(1), default=4, metavar="N")
+    bench.add_argument("--batch-size", type=whole(1), default=4, metavar="N")
     bench.add_argument(
         "--size", type=_size, default=(704, 1216), metavar="WxH", help="of the frames; default 704x1216"
     )
@@ -104,49 +87,16 @@ def _add_model_options(parser: argparse.ArgumentParser, default: str | None = No
 
 
 def _run(args: argparse.Namespace) -> int:
-    from . import job
-
-    kinds = _kinds_for(args.face_track)
-    settings = job.Settings(
-        bbox_shift=args.bbox_shift,
-        extra_margin=args.extra_margin,
-        fps=args.fps,
-        face_track=args.face_track,
-        save_face_track=args.save_face_track,
-        backend=args.backend,
-        batch_size=args.batch_size,
-        seed=args.seed,
-    )
-    started = time.perf_counter()
-    models = _open(args, kinds)
-    outcome = job.run(models, args.source, args.audio, args.output, settings, _bar)
-    _report(args.output, outcome, started)
-    return 0
-
-
-def _report(output: Path, outcome: Outcome, started: float) -> None:
-    seconds = time.perf_counter() - started
-    print(
-        f"\n{output}: {outcome.frames} frames at {float(outcome.fps):g} fps in {seconds:.1f} s"
-        + (f", source frames without a face, passed through: {outcome.faceless}" if outcome.faceless else "")
-        + (" - made with SYNTHETIC WEIGHTS, the mouth is noise" if outcome.synthetic else "")
-    )
+    return run_command.run(args, lambda kinds: _open(args, kinds))
 
 
 def _demo(args: argparse.Namespace) -> int:
     from . import demo, weights
 
     started = time.perf_counter()
-    outcome = demo.run(weights.default_roots(), _cache(), args.output, _bar)
-    _report(args.output, outcome, started)
+    outcome = demo.run(weights.default_roots(), _cache(), args.output, bar)
+    print(run_command.report(args.output, outcome, started))
     return 0
-
-
-def _kinds_for(face_track: Path | None) -> list[str]:
-    from .cache import KINDS
-    from .weights import FACE_KINDS
-
-    return [kind for kind in KINDS if not (face_track and kind in FACE_KINDS)]
 
 
 def _open(args: argparse.Namespace, kinds: Sequence[str]):
@@ -180,7 +130,7 @@ def _download(args: argparse.Namespace) -> int:
     files = weights.missing(get_release(args.release), roots)
     for file in files:
         print(f"{manifest.describe(file)} -> {roots[0] / file.path}")
-    download.fetch_all(files, roots[0], _bar("download"))
+    download.fetch_all(files, roots[0], bar("download"))
     print(f"All weights of MuseTalk {args.release} are in {roots[0]}.")
     return 0
 
@@ -197,53 +147,14 @@ def _bench(args: argparse.Namespace) -> int:
     from . import bench
     from .cache import KINDS
 
-    report = bench.measure(_open(args, KINDS), args.size, args.batch_size, _bar("bench"))
+    report = bench.measure(_open(args, KINDS), args.size, args.batch_size, bar("bench"))
     print(json.dumps(report, indent=1) if args.json else bench.table(report))
     return 0
 
 
-def _bar(stage: str) -> Progress:
-    """Progress as one line on a terminal, nothing where the output is a file."""
-    if not sys.stderr.isatty():
-        return lambda done, total, preview: None
-    print(file=sys.stderr)
-
-    def report(done: int, total: int, preview=None) -> None:
-        share = done / total if total else 0
-        print(f"\r{stage:>9} [{'#' * int(30 * share):<30}] {share:4.0%} ", end="", file=sys.stderr, flush=True)
-
-    return report
-
-
-def _rate(text: str) -> Fraction:
-    from .timeline import exact_rate
-
-    try:
-        return exact_rate(Fraction(text))
-    except (ValueError, ZeroDivisionError, MuseTalkError) as error:
-        raise argparse.ArgumentTypeError(f"{text} is not a frame rate such as 25, 29.97 or 30000/1001") from error
-
-
-def _whole(least: int, most: float = math.inf) -> Callable[[str], int]:
-    """Reads whole numbers of a range."""
-
-    def read(text: str) -> int:
-        if not text.isdecimal() or not least <= int(text) <= most:
-            raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least {least}")
-        return int(text)
-
-    return read
-
-
-def _mp4(text: str) -> Path:
-    if not text.lower().endswith(".mp4"):
-        raise argparse.ArgumentTypeError(f"{text} does not end in .mp4, the only kind of video that is written")
-    return Path(text)
-
-
 def _size(text: str) -> tuple[int, int]:
     try:
-        width, height = map(_whole(1), text.lower().split("x"))
+        width, height = map(whole(1), text.lower().split("x"))
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{text} is not a size such as 704x1216") from error
     return width, height

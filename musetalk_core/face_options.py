@@ -10,6 +10,8 @@ import numpy as np
 ChoiceBy = Literal["reference", "largest", "position", "point", "picture"]
 Detection = Literal["auto", "exact"]
 NoFace = Literal["pass", "hold", "stop"]
+LIGHT_SMOOTHING = 0.3
+"""Of the landmarks, where a whole video is made; the stages by themselves stay exact."""
 
 
 @dataclass(frozen=True)

@@ -1,24 +1,28 @@
-"""The whole job on files: a face and a voice in, a video out."""
+"""The whole job: a face and a voice in, a finished video out, in bounded memory whatever the length."""
 
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 from . import face_track_file, mmpose_backend, pipeline
+from .clip import Clip, open_clip
 from .errors import MediaError
+from .face_options import LIGHT_SMOOTHING, FaceOptions
 from .faces import Observations
-from .media_input import frame_rate, read_clip, read_sound
+from .finishing import NO_FINISH, Finish
 from .media_output import write_video
 from .models import Models
-from .progress import Frames, Progress
+from .observing import observe_faces
+from .progress import Frames, Picked, Progress
+from .sound_input import Sound, read_voice
 from .speaking import lip_sync
 from .synthetic import NOTICE
-from .timeline import TRAINED_FPS, conform
+from .timeline import TRAINED_FPS, Length, exact_rate, on_screen, output_frames, source_frame
+from .tracking import track_faces
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +38,11 @@ class Settings:
         bbox_shift: Pixels to move the face box's middle down.
         extra_margin: Pixels below the chin instead of the release's.
         fps: Frame rate of the output; the source's own (25 for stills) when None.
+        length: What happens when the sound outlasts the clip.
+        faces: Which face, how it is looked for, and what if there is none.
+        smoothing: 0..1, of the landmarks over time.
+        fade_in_silence: Show the original mouth where the voice is silent.
+        finish: What is done to the painted face before it is blended.
         face_track: A saved face track to use instead of finding the faces.
         save_face_track: Where to save the face track.
         backend: Which DWPose, a key of `mmpose_backend.BACKENDS`.
@@ -44,6 +53,11 @@ class Settings:
     bbox_shift: int = 0
     extra_margin: int | None = None
     fps: Fraction | None = None
+    length: Length = "pingpong"
+    faces: FaceOptions = FaceOptions()
+    smoothing: float = LIGHT_SMOOTHING
+    fade_in_silence: bool = False
+    finish: Finish = NO_FINISH
     face_track: Path | None = None
     save_face_track: Path | None = None
     backend: str = "torch"
@@ -59,6 +73,7 @@ class Outcome:
         frames: Frames written.
         fps: Their rate.
         faceless: Source frames without a face, which pass through untouched.
+        held: Source frames without a face that got the last box.
         shift_range: (minus, plus): ``bbox_shift`` is usable in -minus..plus.
         synthetic: Whether it was made with synthetic weights.
     """
@@ -66,20 +81,30 @@ class Outcome:
     frames: int
     fps: Fraction
     faceless: int
+    held: int
     shift_range: tuple[int, int]
     synthetic: bool
 
 
-def run(models: Models, source: Path, voice: Path, output: Path, settings: Settings, stages: Stages) -> Outcome:
-    """Make the face in ``source`` say ``voice``.
+def run(
+    models: Models,
+    source: Path,
+    voice: Path,
+    output: Path,
+    settings: Settings,
+    stages: Stages,
+    mark: str | None = None,
+) -> Outcome:
+    """Make the face in the file ``source`` say the file ``voice``.
 
     Args:
         models: The networks.
         source: A video, an image, or a folder of images.
-        voice: Any file with sound.
+        voice: Any file with sound; it is put into the output as it is where mp4 can hold it.
         output: The mp4 to write; it appears only when it is complete.
         settings: What may be chosen.
         stages: Where to report.
+        mark: Goes into the output's metadata.
 
     Raises:
         MuseTalkError: whatever is wrong with the input, the weights or the output.
@@ -87,36 +112,106 @@ def run(models: Models, source: Path, voice: Path, output: Path, settings: Setti
     for path in filter(None, (output, settings.save_face_track)):
         if not path.parent.is_dir():  # told now, not after minutes of work
             raise MediaError(f"{path} cannot be written: there is no such folder.", "Make it, or choose another.")
-    sound = read_sound(voice)
-    frames, fps = _source_frames(source, settings.fps, sound.duration)
-    features = pipeline.encode_audio(models, sound.waveform, sound.rate, fps, stages("listen"))
-    frames = frames[: features.frames]  # the rest would never be seen
-    seen = _observe(models, frames, settings, stages).first(features.frames)  # a saved track may be longer
-    track = pipeline.track_faces(models, seen, settings.bbox_shift, settings.extra_margin)
-    if len(track) < min(len(frames), features.frames):
-        log.warning("The face track ends at frame %d of %d: the clip turns back there", len(track), len(frames))
+    heard = read_voice(voice)
+    clip = open_clip(source, heard.duration)
+    return make_video(models, clip, heard, voice, output, settings, stages, mark)
+
+
+def make_video(
+    models: Models,
+    clip: Clip,
+    heard: Sound,
+    spoken: Sound | Path,
+    output: Path,
+    settings: Settings,
+    stages: Stages,
+    mark: str | None = None,
+) -> Outcome:
+    """Make the face in ``clip`` say a voice.
+
+    Args:
+        models: The networks.
+        clip: The source, as far as the voice reaches.
+        heard: What steers the mouth.
+        spoken: The same sound as it goes into the video; a file's is copied where mp4 can hold it.
+        output, settings, stages, mark: As for `run`.
+
+    Raises:
+        MuseTalkError: whatever is wrong with the input, the weights or the output.
+    """
+    frames, shown, fps = conformed(clip, settings.fps)
+    features = pipeline.listen(models, heard.waveform, heard.rate, fps)
+    shown = shown[: features.frames]  # the rest would never be seen
+    frames = frames[: shown[-1] + 1]
+    looked_at = fps * len(frames) / len(shown)
+    # A saved track may be longer.
+    seen = _observe(models, frames, looked_at, settings, stages).first(len(frames))
+    track = track_faces(
+        models,
+        seen,
+        settings.bbox_shift,
+        settings.extra_margin,
+        settings.faces,
+        settings.smoothing,
+        settings.length,
+        looked_at,
+    )
+    shown = [i for i in shown if i < len(track)]
+    if len(track) < len(frames):
+        log.warning("The face track ends at frame %d of %d: the clip ends there", len(track), len(frames))
     minus, plus = track.shift_range
     log.info("bbox_shift %d, usable [-%d ~ %d]", settings.bbox_shift, minus, plus)
     if settings.save_face_track:
         face_track_file.save(track, settings.save_face_track)
-    spoken = lip_sync(models, frames, track, features, settings.batch_size, settings.seed, stages("speak"))
-    comment = f"MuseTalk {models.release.name}" + (f", {NOTICE}" if models.synthetic else "")
-    written = write_video(output, spoken, fps, sound, comment)
-    return Outcome(written, fps, int((~track.present).sum()), track.shift_range, models.synthetic)
+    count = output_frames(features.frames, len(shown), settings.length)
+    painted = lip_sync(
+        models,
+        frames,
+        track,
+        features,
+        settings.batch_size,
+        settings.seed,
+        stages("speak"),
+        [shown[source_frame(i, len(shown), settings.length)] for i in range(count)],
+        settings.finish,
+        settings.fade_in_silence,
+    )
+    comment = ", ".join(filter(None, (f"MuseTalk {models.release.name}", models.synthetic and NOTICE, mark)))
+    end = count / fps if count < features.frames else None  # the sound ends with the picture
+    written = write_video(output, painted, fps, spoken, comment, clip.look, end)
+    faceless, held = int((~track.present).sum()), int(track.held.sum())
+    return Outcome(written, fps, faceless, held, track.shift_range, models.synthetic)
 
 
-def _source_frames(source: Path, fps: Fraction | None, seconds: Fraction) -> tuple[Frames, Fraction]:
-    """The source's frames that the sound can reach, at the rate of the output."""
-    own = frame_rate(source)
-    fps = fps or own or TRAINED_FPS
-    frames = read_clip(source, math.ceil(seconds * (own or fps))).frames
-    if own in (None, fps):
-        return frames, fps
-    return [frames[i] for i in conform(len(frames), own, fps)], fps
+def conformed(clip: Clip, fps: Fraction | None) -> tuple[Frames, list[int], Fraction]:
+    """A clip at a constant rate, each of its frames when it was on screen.
+
+    Args:
+        clip: The clip.
+        fps: The rate wanted; its own average when None, 25 for stills.
+
+    Returns:
+        Those of its frames that are shown; for each frame at the constant rate which of them it
+        shows; and the rate.
+    """
+    everything = list(range(len(clip.frames)))
+    if clip.fps is None or clip.times is None:
+        return clip.frames, everything, fps or TRAINED_FPS
+    if fps in (None, clip.fps) and not clip.variable:
+        return clip.frames, everything, clip.fps
+    fps = fps or exact_rate(clip.fps)
+    shown = on_screen(clip.times, clip.times[-1] + 1 / clip.fps, fps)
+    used = sorted(set(shown))
+    if len(used) < len(clip.frames):
+        log.info(
+            "At %g fps, %d of %d source frames are not shown", fps, len(clip.frames) - len(used), len(clip.frames)
+        )
+    place = {index: i for i, index in enumerate(used)}
+    return Picked(clip.frames, used), [place[index] for index in shown], fps
 
 
-def _observe(models: Models, frames: Frames, settings: Settings, stages: Stages) -> Observations:
+def _observe(models: Models, frames: Frames, fps: Fraction, settings: Settings, stages: Stages) -> Observations:
     if settings.face_track:
         return face_track_file.load(settings.face_track)
     keypoints = mmpose_backend.BACKENDS[settings.backend](models)
-    return pipeline.observe_faces(models, frames, settings.batch_size, keypoints, stages("look"))
+    return observe_faces(models, frames, settings.batch_size, keypoints, stages("look"), settings.faces, fps)

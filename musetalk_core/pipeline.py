@@ -187,6 +187,7 @@ def predict(
     batch_size: int = 8,
     frames: range | None = None,
     progress: Progress = silent,
+    sources: Sequence[int] | None = None,
 ) -> Tensor:
     """The UNet over output frames.
 
@@ -197,6 +198,7 @@ def predict(
         batch_size: Frames a pass.
         frames: Which output frames; all that the clip's length policy makes when None.
         progress: Called once a batch.
+        sources: Which source frame each of them shows, -1 for none; as the length policy says when None.
 
     Returns:
         Predicted latents float32 (frames, 4, 32, 32) on the CPU, scaled; all zeros where the source
@@ -213,9 +215,11 @@ def predict(
     clip = len(encoded.present)
     if frames is None:
         frames = range(output_frames(features.frames, clip, encoded.length))
-    source = np.array([source_frame(i, clip, encoded.length) for i in frames])
+    if sources is None:
+        sources = [source_frame(i, clip, encoded.length) for i in frames]
+    source = np.array(sources)
     out = torch.zeros(len(frames), 4, latents.LATENT_SIZE, latents.LATENT_SIZE)
-    wanted = np.flatnonzero(encoded.present[source])
+    wanted = np.flatnonzero(encoded.present[source] & (source >= 0))
     for done, chunk in _counted(_chunks(wanted, batch_size)):
         tokens = features.tokens([frames[i] for i in chunk])
         out[chunk] = latents.inpaint(models.unet(len(chunk)), encoded.values[source[chunk]], tokens).float().cpu()

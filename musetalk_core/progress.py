@@ -15,5 +15,25 @@ Frames = Sequence[np.ndarray]
 """Pictures, uint8 RGB (H, W, 3) each, all of one size; any sequence, so that a host can convert lazily."""
 
 
+class Picked(Sequence):
+    """Some frames of a sequence, in an order of their own, without asking for any of them yet.
+
+    Args:
+        frames: All of them.
+        indices: Which to show, one for each frame of this sequence.
+    """
+
+    def __init__(self, frames: Frames, indices: Sequence[int]) -> None:
+        self._frames, self._indices = frames, indices
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return Picked(self._frames, self._indices[index])
+        return self._frames[self._indices[index]]
+
+
 def silent(done: int, total: int, preview: np.ndarray | None = None) -> None:
     """A `Progress` that shows nothing and never stops."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -12,11 +12,12 @@ from . import faces, pipeline
 from .audio import AudioFeatures
 from .blender import Blender
 from .faces import FaceTrack
+from .finishing import NO_FINISH, Finish
 from .models import Models
 from .pipeline import FaceLatents
 from .progress import Frames, Progress, silent
 from .recent import Recent
-from .timeline import output_frames
+from .timeline import output_frames, source_frame
 
 _LATENT_BYTES = 64 << 20  # 2048 source frames: a clip of up to 80 s is encoded once however often it is shown
 
@@ -29,6 +30,9 @@ def lip_sync(
     batch_size: int = 8,
     seed: int | None = None,
     progress: Progress = silent,
+    order: Sequence[int] | None = None,
+    finish: Finish = NO_FINISH,
+    fade_in_silence: bool = False,
 ) -> Iterator[np.ndarray]:
     """The source face speaking the sound, frame by frame as they are ready.
 
@@ -44,6 +48,9 @@ def lip_sync(
         batch_size: Frames a pass.
         seed: Sample the VAE's posterior, as the reference does; its mode when None.
         progress: Called once a batch with its last finished frame.
+        order: Which source frame each output frame shows; as the track's length policy says when None.
+        finish: What is done to the painted face before it is blended.
+        fade_in_silence: Show the original mouth where the voice is silent; nothing is painted there.
 
     Yields:
         uint8 RGB (H, W, 3).
@@ -55,19 +62,24 @@ def lip_sync(
     done = 0
 
     def between(*_) -> None:  # a batch takes long on a slow machine: let it be stopped in the middle
-        progress(done, total, None)
+        progress(done, len(order), None)
 
     values = _EncodedOnDemand(models, frames, track, seed, between)
     encoded = FaceLatents(values, track.present, track.length)
-    blender = Blender(models, frames, track)
-    total = output_frames(features.frames, len(track), track.length)
-    for done in range(0, total, batch_size):
-        batch = range(done, min(done + batch_size, total))
-        predicted = pipeline.predict(models, encoded, features, batch_size, batch, between)
+    blender = Blender(models, frames, track, finish=finish)
+    if order is None:
+        count = output_frames(features.frames, len(track), track.length)
+        order = [source_frame(i, len(track), track.length) for i in range(count)]
+    weights = features.speech if fade_in_silence else np.ones(len(order), np.float32)
+    for done in range(0, len(order), batch_size):
+        batch = range(done, min(done + batch_size, len(order)))
+        sources, weight = order[done : batch.stop], weights[done : batch.stop]
+        seen = np.where(weight > 0, sources, -1)
+        predicted = pipeline.predict(models, encoded, features, batch_size, batch, between, seen)
         painted = pipeline.decode(models, predicted, batch_size, between)
-        for frame in blender.blend(done, painted):
+        for frame in blender.blend(sources, painted, weight):
             yield frame
-        progress(batch.stop, total, frame)
+        progress(batch.stop, len(order), frame)
 
 
 class _EncodedOnDemand:

@@ -5,6 +5,8 @@ All of it in exact fractions: at 29.97 frames a second a truncated rate drifts 1
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Literal, get_args
 
@@ -69,5 +71,20 @@ def conform(length: int, source_fps: Fraction, fps: Fraction) -> list[int]:
         One source index for each frame at ``fps``, the one on screen at the frame's middle; at
         least one.
     """
-    count = max(1, round(length * fps / source_fps))
-    return [min(length - 1, int((i + Fraction(1, 2)) * source_fps / fps)) for i in range(count)]
+    times = [i / source_fps for i in range(length)]
+    return on_screen(times, length / source_fps, fps)
+
+
+def on_screen(times: Sequence[Fraction], end: Fraction, fps: Fraction) -> list[int]:
+    """Which frame is on screen at the middle of each frame of a constant rate.
+
+    Args:
+        times: Seconds at which each source frame comes on screen, increasing from 0; at least one.
+        end: Seconds at which the last one goes.
+        fps: The rate wanted.
+
+    Returns:
+        One source index for each frame at ``fps``; at least one.
+    """
+    count = max(1, round(end * fps))
+    return [max(0, bisect_right(times, (i + Fraction(1, 2)) / fps) - 1) for i in range(count)]

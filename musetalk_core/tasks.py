@@ -1,0 +1,200 @@
+"""Several jobs in a row: read from a list, one failing does not stop the others, done ones are not done again."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from .bars import clock
+from .errors import InputError, MuseTalkError
+
+log = logging.getLogger(__name__)
+
+_NAMES = {  # of a task's fields: ours, and those of the reference's configuration files
+    "source": ("source", "video_path"),
+    "audio": ("audio", "audio_path"),
+    "output": ("output", "result_name"),
+    "bbox_shift": ("bbox_shift",),
+}
+
+
+@dataclass(frozen=True)
+class Task:
+    """One job of a list.
+
+    Attributes:
+        source: A video, an image, or a folder of images.
+        audio: Any file with sound.
+        output: The mp4 to write.
+        bbox_shift: Pixels; the command's when None.
+    """
+
+    source: Path
+    audio: Path
+    output: Path
+    bbox_shift: int | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a task.
+
+    Attributes:
+        task: The task.
+        state: "done"; "there": it was done before; "failed".
+        detail: For people: how many frames in what time, or the error.
+    """
+
+    task: Task
+    state: Literal["done", "there", "failed"]
+    detail: str
+
+
+def read_tasks(path: Path, folder: Path) -> list[Task]:
+    """Read a list of tasks.
+
+    Args:
+        path: A ``.csv`` with a header of ``source,audio`` and, where wanted, ``output`` and
+            ``bbox_shift``; or the reference's ``.yaml``: task names over ``video_path``,
+            ``audio_path``, ``bbox_shift`` and ``result_name``. Relative paths are looked for in the
+            current folder, then beside the list.
+        folder: Where outputs go that are not given as absolute paths.
+
+    Raises:
+        InputError: there is no such file, or it is no such list; the row or task is named.
+    """
+    try:
+        rows = _yaml_rows(path) if path.suffix.lower() in (".yaml", ".yml") else _csv_rows(path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"The list {path} cannot be read ({error}).", "Give a .csv or .yaml file.") from error
+    tasks = [_task(name, row, path, folder) for name, row in rows.items()]
+    if not tasks:
+        raise InputError(f"There are no tasks in {path}.", "Write at least one: a source and an audio.")
+    return require_own_outputs(tasks)
+
+
+def _csv_rows(path: Path) -> dict[str, Mapping[str, object]]:
+    with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets begin it with a mark
+        return {f"row {i}": row for i, row in enumerate(csv.DictReader(file), start=2)}
+
+
+def _yaml_rows(path: Path) -> dict[str, Mapping[str, object]]:
+    import yaml
+
+    try:
+        tasks = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is not YAML ({error}).", "Write task names over their settings.") from error
+    if not isinstance(tasks, dict) or not all(isinstance(row, dict) for row in tasks.values()):
+        raise InputError(
+            f"{path} does not hold task names over their settings.",
+            "Write each task as a name, and below it video_path and audio_path.",
+        )
+    return {str(name): row for name, row in tasks.items()}
+
+
+def _task(name: str, row: Mapping[str, object], path: Path, folder: Path) -> Task:
+    given = {
+        field: str(row[known]).strip()
+        for field, names in _NAMES.items()
+        for known in names
+        if row.get(known) not in (None, "")
+    }
+    if not {"source", "audio"} <= given.keys():
+        raise InputError(
+            f"{name} of {path} names no source or no audio.",
+            "Give both, as source and audio or as video_path and audio_path.",
+        )
+    try:
+        shift = int(given["bbox_shift"]) if "bbox_shift" in given else None
+    except ValueError as error:
+        raise InputError(f"{name} of {path}: {error}.", "bbox_shift is a whole number of pixels.") from error
+    source, audio = (_existing(given[field], path.parent) for field in ("source", "audio"))
+    output = folder / given["output"] if "output" in given else default_output(source, audio, folder)
+    if output.suffix.lower() != ".mp4":  # the only kind of video that is written
+        output = output.with_name(f"{output.name}.mp4")
+    return Task(source, audio, output, shift)
+
+
+def _existing(name: str, beside: Path) -> Path:
+    return next((path for path in (Path(name), beside / name) if path.exists()), Path(name))
+
+
+def default_output(source: Path, audio: Path, folder: Path) -> Path:
+    """The name the reference gives: that of the source and that of the voice."""
+    return folder / f"{source.stem}_{audio.stem}.mp4"
+
+
+def require_own_outputs(tasks: Sequence[Task]) -> list[Task]:
+    """The tasks, if no two of them write the same file.
+
+    Raises:
+        InputError: they do.
+    """
+    taken: dict[Path, Task] = {}
+    for task in tasks:
+        other = taken.setdefault(task.output.resolve(), task)
+        if other is not task:
+            raise InputError(
+                f"Both {other.source} with {other.audio} and {task.source} with {task.audio} would become "
+                f"{task.output}.",
+                "Name their outputs.",
+            )
+    return list(tasks)
+
+
+def fingerprint(task: Task, settings: object) -> str:
+    """What tells a finished output from one of other files or settings; goes into its metadata."""
+    inputs = [(str(path.resolve()), path.stat().st_mtime_ns) for path in (task.source, task.audio) if path.exists()]
+    return hashlib.sha256(repr((inputs, settings)).encode()).hexdigest()[:16]
+
+
+def is_done(task: Task, mark: str) -> bool:
+    """Whether the task's output is there and carries this mark (outputs appear only when complete)."""
+    import av
+
+    try:
+        with av.open(str(task.output.absolute()), metadata_errors="replace") as container:
+            return mark in container.metadata.get("comment", "")
+    except (OSError, av.FFmpegError):
+        return False
+
+
+def run_all(tasks: Iterable[Task], run: Callable[[Task, str], int], settings: object) -> list[Result]:
+    """Do every task that is not done yet.
+
+    Args:
+        tasks: What to do.
+        run: Does one, and puts the mark it is given into the output's metadata; gives frames written.
+        settings: Everything else that the outputs depend on.
+    """
+    return [_run_one(task, run, settings) for task in tasks]
+
+
+def _run_one(task: Task, run: Callable[[Task, str], int], settings: object) -> Result:
+    mark = fingerprint(task, settings)
+    if is_done(task, mark):
+        return Result(task, "there", "done before")
+    log.info("%s + %s -> %s", task.source, task.audio, task.output)
+    started = time.monotonic()
+    try:
+        frames = run(task, mark)
+    except MuseTalkError as error:
+        log.error("error: %s", error)
+        return Result(task, "failed", str(error))
+    except Exception as error:  # such as out of memory: the next may be smaller
+        log.exception("error")
+        return Result(task, "failed", f"{type(error).__name__}: {error}")
+    return Result(task, "done", f"{frames} frames in {clock(time.monotonic() - started)}")
+
+
+def table(results: Sequence[Result]) -> str:
+    """What became of the tasks, a line each."""
+    width = max(len(str(result.task.output)) for result in results)
+    return "\n".join(f"{result.state:>6}  {result.task.output!s:<{width}}  {result.detail}" for result in results)
