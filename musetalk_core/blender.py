@@ -50,13 +50,20 @@ class Blender:
         self._cheek_width = models.release.cheek_width if cheek_width is None else cheek_width
         self._masks: Recent[int, _Mask] = Recent(_MASK_BYTES, lambda found: found[1].nbytes)
 
-    def blend_all(self, painted: Frames, batch_size: int = 8, progress: Progress = silent) -> Iterator[np.ndarray]:
+    def blend_all(
+        self,
+        painted: Frames,
+        batch_size: int = 8,
+        progress: Progress = silent,
+        weights: Sequence[float] | None = None,
+    ) -> Iterator[np.ndarray]:
         """`blend` for all faces, batch by batch.
 
         Args:
             painted: uint8 RGB (h, w, 3) each, one for every output frame.
             batch_size: Frames parsed at once.
             progress: Called once a batch, with its last frame.
+            weights: 0..1 for each, how much of the painted face is seen; all of it when None.
 
         Yields:
             uint8 RGB (H, W, 3) each.
@@ -64,7 +71,8 @@ class Blender:
         for start in range(0, len(painted), batch_size):
             stop = min(start + batch_size, len(painted))
             sources = [source_frame(i, len(self._track), self._track.length) for i in range(start, stop)]
-            for frame in self.blend(sources, [painted[i] for i in range(start, stop)]):
+            faces = [painted[i] for i in range(start, stop)]
+            for frame in self.blend(sources, faces, None if weights is None else weights[start:stop]):
                 yield frame
             progress(stop, len(painted), frame)
 

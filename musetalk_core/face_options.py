@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -33,6 +34,12 @@ class FaceChoice:
     point: tuple[int, int] = (0, 0)
     picture: np.ndarray | None = field(default=None, compare=False)
 
+    @property
+    def key(self) -> tuple:
+        """Tells choices apart, the picture by its content."""
+        picture = None if self.picture is None else hashlib.sha256(self.picture.tobytes()).hexdigest()
+        return self.by, self.position, self.point, picture
+
 
 @dataclass(frozen=True)
 class FaceOptions:
@@ -53,3 +60,7 @@ class FaceOptions:
     no_face: NoFace = "pass"
     hold_frames: int = 12
     upright: bool = False
+
+
+NO_OPTIONS = FaceOptions()
+"""What the reference does, but for where the detector runs."""

@@ -9,11 +9,11 @@ from fractions import Fraction
 from pathlib import Path
 
 from . import face_track_file, mmpose_backend, pipeline
-from .clip import Clip, open_clip
 from .errors import MediaError
-from .face_options import LIGHT_SMOOTHING, FaceOptions
+from .face_options import LIGHT_SMOOTHING, NO_OPTIONS, FaceOptions
 from .faces import Observations
 from .finishing import NO_FINISH, Finish
+from .media_input import Clip, open_clip
 from .media_output import write_video
 from .models import Models
 from .observing import observe_faces
@@ -54,7 +54,7 @@ class Settings:
     extra_margin: int | None = None
     fps: Fraction | None = None
     length: Length = "pingpong"
-    faces: FaceOptions = FaceOptions()
+    faces: FaceOptions = NO_OPTIONS
     smoothing: float = LIGHT_SMOOTHING
     fade_in_silence: bool = False
     finish: Finish = NO_FINISH

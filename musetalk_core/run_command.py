@@ -104,7 +104,9 @@ def run(args: argparse.Namespace, open_models: Callable[[Sequence[str]], Models]
         chosen = replace(settings, bbox_shift=shift)
         return job.run(models, task.source, task.audio, task.output, chosen, bar, mark).frames
 
-    results = run_all(tasks, run_one, (settings, models.release.name, models.synthetic, str(models.dtype)))
+    results = run_all(
+        tasks, run_one, (settings, args.face.key, models.release.name, models.synthetic, str(models.dtype))
+    )
     print("\n" + table(results))
     return 1 if any(result.state == "failed" for result in results) else 0
 

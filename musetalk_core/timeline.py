@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Literal, get_args
 
-from .errors import InputError
+from .errors import InputError, pick
 
 TRAINED_FPS = Fraction(25)  # the rate MuseTalk was trained at
 
@@ -38,6 +38,15 @@ def exact_rate(fps: float | Fraction) -> Fraction:
 def frame_count(samples: int, sample_rate: int, fps: Fraction) -> int:
     """Whole frames that fit into a sound: floor(duration * fps)."""
     return int(Fraction(samples, sample_rate) * fps)
+
+
+def known_length(name: str) -> Length:
+    """The length policy of this name.
+
+    Raises:
+        InputError: there is none.
+    """
+    return pick({length: length for length in LENGTHS}, name, "length policy")
 
 
 def source_frame(index: int, clip: int, length: Length) -> int:

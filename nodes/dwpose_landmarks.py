@@ -2,12 +2,25 @@ from __future__ import annotations
 
 from comfy_api.v0_0_2 import io
 
-from ..musetalk_core import mmpose_backend, pipeline
+from ..musetalk_core import mmpose_backend
 from ..musetalk_core.errors import pick
+from ..musetalk_core.face_options import NO_OPTIONS
+from ..musetalk_core.observing import observe_faces
 from ..musetalk_core.preview import draw_track
+from ..musetalk_core.timeline import TRAINED_FPS, known_length
+from ..musetalk_core.tracking import track_faces
 from ..musetalk_core.weights import FACE_KINDS
 from . import host
-from .sockets import CATEGORY, Audio, Faces, batch_size_input, models_input
+from .sockets import (
+    CATEGORY,
+    Audio,
+    Faces,
+    batch_size_input,
+    length_input,
+    models_input,
+    options_input,
+    smoothing_input,
+)
 from .tensors import ImageFrames, to_image
 
 
@@ -52,6 +65,9 @@ class DWPoseLandmarks(io.ComfyNode):
                     tooltip="Connect it to look only at the frames that the voice will reach. Leave it out when the "
                     "face track is to be saved.",
                 ),
+                length_input(),
+                smoothing_input(0.0),
+                options_input(),
             ],
             outputs=[
                 Faces.Output(display_name="faces", tooltip="Landmarks and box for each frame."),
@@ -61,22 +77,47 @@ class DWPoseLandmarks(io.ComfyNode):
                 ),
                 io.Int.Output(display_name="shift_min", tooltip="Lowest usable bbox_shift."),
                 io.Int.Output(display_name="shift_max", tooltip="Highest usable bbox_shift."),
+                io.Int.Output(
+                    display_name="faceless", tooltip="Frames without a face, which pass through untouched."
+                ),
             ],
         )
 
     @classmethod
     def execute(
-        cls, models, images, bbox_shift, extra_margin, batch_size, backend, audio_features=None
+        cls,
+        models,
+        images,
+        bbox_shift,
+        extra_margin,
+        batch_size,
+        backend,
+        audio_features=None,
+        length="pingpong",
+        smoothing=0.0,
+        face_options=NO_OPTIONS,
     ) -> io.NodeOutput:
         frames = ImageFrames(images, audio_features.frames if audio_features else None)
+        fps = audio_features.fps if audio_features else TRAINED_FPS
+        backends = mmpose_backend.BACKENDS
+        states = [models.sources[kind].state() for kind in FACE_KINDS]
         seen = host.observation_memo().get(
             images,
-            (len(frames), backend, *(models.sources[kind].state() for kind in FACE_KINDS)),
-            lambda: pipeline.observe_faces(
-                models, frames, batch_size, pick(mmpose_backend.BACKENDS, backend, "backend")(models), host.progress()
+            (len(frames), backend, face_options.choice.key, face_options.detection, fps, *states),
+            lambda: observe_faces(
+                models,
+                frames,
+                batch_size,
+                pick(backends, backend, "backend")(models),
+                host.progress(),
+                face_options,
+                fps,
             ),
         )
-        track = pipeline.track_faces(models, seen, bbox_shift, extra_margin)
+        track = track_faces(
+            models, seen, bbox_shift, extra_margin, face_options, smoothing, known_length(length), fps
+        )
         drawn = draw_track(frames, track)
         minus, plus = track.shift_range
-        return io.NodeOutput(track, to_image(drawn, len(drawn)), -minus, plus)
+        faceless = int((~track.present).sum())
+        return io.NodeOutput(track, to_image(drawn, len(drawn)), -minus, plus, faceless)

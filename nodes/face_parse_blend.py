@@ -4,8 +4,9 @@ from comfy_api.v0_0_2 import io
 
 from ..musetalk_core.blender import Blender
 from ..musetalk_core.errors import pick
+from ..musetalk_core.finishing import Finish
 from . import host
-from .sockets import CATEGORY, Faces, batch_size_input, models_input
+from .sockets import CATEGORY, Audio, Faces, batch_size_input, colour_match_input, detail_input, models_input
 from .tensors import ImageFrames, to_image
 
 _AS_RELEASE = "as the release"
@@ -43,6 +44,13 @@ class FaceParseBlend(io.ComfyNode):
                     "face is 512 wide. Smaller keeps more of the original cheeks.",
                 ),
                 batch_size_input("Frames"),
+                detail_input(),
+                colour_match_input(),
+                Audio.Input(
+                    "audio_features",
+                    optional=True,
+                    tooltip="Connect it to show the original mouth while the voice is silent.",
+                ),
             ],
             outputs=[
                 io.Image.Output(display_name="images", tooltip="The finished frames, one for each painted face.")
@@ -50,8 +58,21 @@ class FaceParseBlend(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, models, images, faces_painted, faces, mask_mode, cheek_width, batch_size) -> io.NodeOutput:
+    def execute(
+        cls,
+        models,
+        images,
+        faces_painted,
+        faces,
+        mask_mode,
+        cheek_width,
+        batch_size,
+        detail=0.0,
+        colour_match=0.0,
+        audio_features=None,
+    ) -> io.NodeOutput:
         mode = pick(_MASK_MODES, mask_mode, "mask_mode")
-        blender = Blender(models, ImageFrames(images), faces, mode, cheek_width)
-        blended = blender.blend_all(ImageFrames(faces_painted), batch_size, host.progress())
+        blender = Blender(models, ImageFrames(images), faces, mode, cheek_width, Finish(detail, colour_match))
+        speech = None if audio_features is None else audio_features.speech
+        blended = blender.blend_all(ImageFrames(faces_painted), batch_size, host.progress(), speech)
         return io.NodeOutput(to_image(blended, len(faces_painted)))

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import functools
+import os
+import tempfile
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,12 +14,16 @@ import comfy.model_patcher
 import comfy.utils
 import folder_paths
 import torch
+from comfy_api.v0_0_2 import Input, InputImpl
 from PIL import Image
 from torch import Tensor, nn
 
+from ..musetalk_core import media_input
 from ..musetalk_core.cache import ModelCache
 from ..musetalk_core.errors import InputError
+from ..musetalk_core.media_input import Clip
 from ..musetalk_core.memo import TensorMemo
+from .tensors import ImageFrames
 
 if TYPE_CHECKING:
     import numpy as np
@@ -148,6 +155,47 @@ def face_track_files() -> list[str]:
     ):
         names += [f"{path.relative_to(root).as_posix()}{mark}" for path in sorted(Path(root, folder).glob("*.json"))]
     return names
+
+
+def open_clip(video: Input.Video | None, image: Tensor | None, seconds: Fraction) -> Clip:
+    """The first ``seconds`` of a VIDEO, or an IMAGE, as a clip whose frames are read as they are needed.
+
+    Raises:
+        InputError: there is neither or both.
+        MediaError: the video cannot be read.
+    """
+    if (video is None) == (image is None):
+        raise InputError(
+            f"There is {'no face' if video is None else 'both a video and an image'}.",
+            "Connect either video or image.",
+        )
+    if image is not None:
+        return Clip(ImageFrames(image), None)
+    if not isinstance(video, InputImpl.VideoFromFile):  # made of pictures: asking for a stream would encode them
+        parts = video.get_components()
+        fps = Fraction(parts.frame_rate)
+        times = tuple(i / fps for i in range(len(parts.images)))
+        return Clip(ImageFrames(parts.images), fps, times)
+    # Hosts before 0.4 know no trimming.
+    start, duration = getattr(video, "get_active_trim_window", lambda: (0, 0))()
+    if duration:
+        seconds = min(seconds, Fraction(duration))
+    source = video.get_stream_source()  # a path, or a file in memory
+    return media_input.open_clip(source if hasattr(source, "read") else Path(source), seconds, Fraction(start))
+
+
+def video_file(path: Path) -> Input.Video:
+    """A file as the host's VIDEO."""
+    return InputImpl.VideoFromFile(str(path))
+
+
+def new_temp_file(suffix: str) -> Path:
+    """A new empty file in the temp folder, which ComfyUI clears when it starts."""
+    folder = Path(folder_paths.get_temp_directory())
+    folder.mkdir(parents=True, exist_ok=True)
+    handle, path = tempfile.mkstemp(suffix, "musetalk_", folder)
+    os.close(handle)
+    return Path(path)
 
 
 def annotated_file(name: str) -> Path:

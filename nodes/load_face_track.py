@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from comfy_api.v0_0_2 import io
 
-from ..musetalk_core import face_track_file, pipeline
+from ..musetalk_core import face_track_file
 from . import host
 from .sockets import CATEGORY, Faces, models_input
 
@@ -37,6 +37,9 @@ class LoadFaceTrack(io.ComfyNode):
                     max=100,
                     tooltip="As in MuseTalk DWPose Landmarks.",
                 ),
+                length_input(),
+                smoothing_input(0.0),
+                options_input(),
             ],
             outputs=[
                 Faces.Output(display_name="faces", tooltip="Landmarks and box for each frame."),
@@ -51,8 +54,17 @@ class LoadFaceTrack(io.ComfyNode):
         return host.annotated_file(file).stat().st_mtime_ns if file else 0
 
     @classmethod
-    def execute(cls, models, file: str, bbox_shift: int, extra_margin: int) -> io.NodeOutput:
+    def execute(
+        cls,
+        models,
+        file: str,
+        bbox_shift: int,
+        extra_margin: int,
+        length: str = "pingpong",
+        smoothing: float = 0.0,
+        face_options: FaceOptions = NO_OPTIONS,
+    ) -> io.NodeOutput:
         seen = face_track_file.load(host.annotated_file(file))
-        track = pipeline.track_faces(models, seen, bbox_shift, extra_margin)
+        track = track_faces(models, seen, bbox_shift, extra_margin, face_options, smoothing, known_length(length))
         minus, plus = track.shift_range
         return io.NodeOutput(track, -minus, plus)

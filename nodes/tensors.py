@@ -25,7 +25,9 @@ class ImageFrames(Sequence):
     def __len__(self) -> int:
         return len(self._images)
 
-    def __getitem__(self, index: int) -> np.ndarray:
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            return ImageFrames(self._images[index])
         frame = self._images[index]
         frame = frame[..., :3] if frame.shape[-1] >= 3 else frame[..., :1].expand(-1, -1, 3)
         return np.ascontiguousarray(frame.clamp(0, 1).mul(255).round().to(torch.uint8).cpu().numpy())

@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+from comfy_api.v0_0_2 import io
+
+from ..musetalk_core import job
+from ..musetalk_core.errors import pick
+from ..musetalk_core.face_options import LIGHT_SMOOTHING, NO_OPTIONS
+from ..musetalk_core.finishing import Finish
+from ..musetalk_core.sound_input import Sound
+from ..musetalk_core.timeline import TRAINED_FPS, known_length
+from . import host
+from .sockets import (
+    CATEGORY,
+    batch_size_input,
+    colour_match_input,
+    detail_input,
+    length_input,
+    models_input,
+    options_input,
+    smoothing_input,
+)
+from .tensors import sound_of
+
+_FPS = {"keep": None, "25": TRAINED_FPS}
+
+
+class LipSyncVideo(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="MuseTalkLipSyncVideo",
+            display_name="MuseTalk Lip Sync Video",
+            category=CATEGORY,
+            description="The whole job in one node, for clips of any length: a face and a voice in, the finished "
+            "video out. Frames pass through a few at a time, so that memory does not grow with the length.",
+            inputs=[
+                models_input(),
+                io.Audio.Input("audio", tooltip="The voice. All of it goes into the video."),
+                io.Int.Input(
+                    "bbox_shift",
+                    default=0,
+                    min=-100,
+                    max=100,
+                    tooltip="Moves the middle of the face box, in pixels. Down (positive) opens the mouth more, up "
+                    "(negative) less. The console tells the usable range.",
+                ),
+                io.Int.Input(
+                    "extra_margin",
+                    default=10,
+                    min=0,
+                    max=100,
+                    tooltip="Pixels added below the chin, release 1.5 only: raise it when an open jaw is cut off.",
+                ),
+                io.Combo.Input(
+                    "fps",
+                    options=list(_FPS),
+                    default="keep",
+                    tooltip="Frame rate of the video. keep: the source's own, exactly. 25: what MuseTalk was trained "
+                    "at. Pictures play at 25.",
+                ),
+                length_input(),
+                smoothing_input(LIGHT_SMOOTHING),
+                batch_size_input("Frames"),
+                io.Boolean.Input(
+                    "fade_in_silence",
+                    default=False,
+                    tooltip="Show the original mouth while the voice is silent. Good where it is closed in the "
+                    "source.",
+                ),
+                detail_input(),
+                colour_match_input(),
+                io.Video.Input("video", optional=True, tooltip="The face as a video. Or connect image."),
+                io.Image.Input(
+                    "image", optional=True, tooltip="The face as one picture, or as pictures to be played at 25 fps."
+                ),
+                options_input(),
+            ],
+            outputs=[
+                io.Video.Output(display_name="video", tooltip="Finished, with the voice."),
+                io.Int.Output(display_name="frame_count", tooltip="Frames of the video."),
+                io.Int.Output(
+                    display_name="faceless",
+                    tooltip="Source frames in which there is no face, and which passed through untouched.",
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        models,
+        audio,
+        bbox_shift,
+        extra_margin,
+        fps,
+        fade_in_silence,
+        batch_size,
+        length="pingpong",
+        smoothing=LIGHT_SMOOTHING,
+        detail=0.0,
+        colour_match=0.0,
+        video=None,
+        image=None,
+        face_options=NO_OPTIONS,
+    ) -> io.NodeOutput:
+        voice = Sound(*sound_of(audio))
+        settings = job.Settings(
+            bbox_shift=bbox_shift,
+            extra_margin=extra_margin,
+            fps=pick(_FPS, fps, "frame rate"),
+            length=known_length(length),
+            faces=face_options,
+            smoothing=smoothing,
+            fade_in_silence=fade_in_silence,
+            finish=Finish(detail, colour_match),
+            batch_size=batch_size,
+        )
+        clip = host.open_clip(video, image, voice.duration)
+        path = host.new_temp_file(".mp4")
+        made = job.make_video(models, clip, voice, voice, path, settings, lambda stage: host.progress())
+        return io.NodeOutput(host.video_file(path), made.frames, made.faceless)
