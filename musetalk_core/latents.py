@@ -14,24 +14,30 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from . import upright
 from .networks.vae import DOWNSCALE, SCALING_FACTOR, VaeCodec
 
 FACE_SIZE = 256  # px: width and height of the face the model repaints
 LATENT_SIZE = FACE_SIZE // DOWNSCALE
 
 
-def crop_face(frame: np.ndarray, box: np.ndarray) -> np.ndarray:
+def crop_face(frame: np.ndarray, box: np.ndarray, angle: float = 0.0) -> np.ndarray:
     """Cut the box out and bring it to the model's size (Lanczos).
 
     Args:
         frame: uint8 RGB (H, W, 3).
-        box: x1, y1, x2, y2 in pixels, inside the frame and not empty.
+        box: x1, y1, x2, y2 in pixels of the upright frame, not empty; inside the frame where ``angle`` is 0.
+        angle: Degrees clockwise that turn the frame upright, see `upright`; what the box shows beyond the
+            frame repeats its edge.
 
     Returns:
         uint8 RGB (256, 256, 3).
     """
+    size = FACE_SIZE, FACE_SIZE
+    if angle:
+        return upright.cut(frame, box, angle, size, cv2.INTER_LANCZOS4, cv2.BORDER_REPLICATE)
     x1, y1, x2, y2 = box
-    return cv2.resize(frame[y1:y2, x1:x2], (FACE_SIZE, FACE_SIZE), interpolation=cv2.INTER_LANCZOS4)
+    return cv2.resize(frame[y1:y2, x1:x2], size, interpolation=cv2.INTER_LANCZOS4)
 
 
 def encode_crops(codec: VaeCodec, crops: np.ndarray, seeds: Sequence[int] | None = None) -> Tensor:
