@@ -21,6 +21,7 @@ from .networks.whisper import hidden_states
 from .progress import Progress, silent
 from .recent import Recent
 from .releases import Release
+from .speech import speech_weight
 from .timeline import frame_count
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class AudioFeatures:
         fps: Frames a second.
         repeat_edges: Outside the sound, repeat the edge row (1.0) instead of zeros (1.5).
         release: Name of the release these features are for.
+        speech: float32 (frames,), 1 where the voice speaks, 0 where it is silent.
     """
 
     rows: Tensor | WindowedRows
@@ -89,6 +91,7 @@ class AudioFeatures:
     fps: Fraction
     repeat_edges: bool
     release: str
+    speech: np.ndarray
 
     def tokens(self, frames: Sequence[int]) -> Tensor:
         """Audio tokens (len(frames), 50, 384) of the output frames with these indices."""
@@ -169,9 +172,9 @@ def listen(
         mel = windows[i][None].to(network.positional_embedding.device)
         return hidden_states(network, mel, release.norm_last)[0, : row_counts[i]].float().cpu()
 
-    return AudioFeatures(
-        WindowedRows(encode_window, row_counts), frames, fps, release.edges == "repeat", release.name
-    )
+    rows = WindowedRows(encode_window, row_counts)
+    speech = speech_weight(mono, SAMPLE_RATE, fps, frames)
+    return AudioFeatures(rows, frames, fps, release.edges == "repeat", release.name, speech)
 
 
 def encode(

@@ -9,6 +9,7 @@ import torch
 
 from . import blending, masks
 from .faces import FaceTrack, require_fit
+from .finishing import NO_FINISH, OUTER_LIP, Finish
 from .models import Models
 from .progress import Frames, Progress, silent
 from .recent import Recent
@@ -29,6 +30,7 @@ class Blender:
         track: Where the faces are.
         mask_mode: Instead of the release's.
         cheek_width: Instead of the release's, for mode "jaw".
+        finish: What is done to each face before it is blended.
 
     Raises:
         InputError: frames and track do not belong together.
@@ -41,6 +43,7 @@ class Blender:
         track: FaceTrack,
         mask_mode: MaskMode | None = None,
         cheek_width: int | None = None,
+        finish: Finish = NO_FINISH,
     ) -> None:
         require_fit(frames, track)
         self._models = models
@@ -48,6 +51,7 @@ class Blender:
         self._track = track
         self._mode = mask_mode or models.release.mask_mode
         self._cheek_width = models.release.cheek_width if cheek_width is None else cheek_width
+        self._finish = finish
         self._masks: Recent[int, _Mask] = Recent(_MASK_BYTES, lambda found: found[1].nbytes)
 
     def blend_all(
@@ -97,13 +101,19 @@ class Blender:
             frame = self._frames[source].copy()
             if weight > 0 and source in masks_of:
                 square, mask = masks_of[source]
-                blending.composite(frame, face, self._track.boxes[source], mask, square)
+                box, angle = self._track.boxes[source], self._track.angles[source]
+                mouth = self._track.upright_landmarks(source)[OUTER_LIP]
+                blending.composite(frame, face, box, mask, square, angle, weight, self._finish, mouth)
             yield stamp(frame) if self._models.synthetic else frame
 
     def _parse(self, sources: list[int]) -> list[_Mask]:
         release = self._models.release
         squares = [blending.blending_square(self._track.boxes[i], release.crop_expand) for i in sources]
-        cuts = [blending.cut_square(self._frames[i], square) for i, square in zip(sources, squares, strict=True)]
+        angles = self._track.angles
+        cuts = [
+            blending.cut_square(self._frames[i], square, angles[i])
+            for i, square in zip(sources, squares, strict=True)
+        ]
         labels = masks.parse_faces(self._models.face_parse(len(cuts)), cuts)
         out = []
         for i, square, label_map in zip(sources, squares, labels, strict=True):

@@ -54,6 +54,11 @@ def encode_audio(
     return audio.encode(models.whisper, waveform, sample_rate, fps, models.release, progress)
 
 
+def listen(models: Models, waveform: np.ndarray, sample_rate: int, fps: Fraction) -> AudioFeatures:
+    """`audio.listen` with the models' Whisper and release."""
+    return audio.listen(models.whisper, waveform, sample_rate, fps, models.release)
+
+
 @torch.inference_mode()
 def observe_faces(
     models: Models,
@@ -174,7 +179,7 @@ def encode_batch(
     Returns:
         The faces uint8 RGB (B, 256, 256, 3), and their latents float32 (B, 8, 32, 32).
     """
-    crops = np.stack([latents.crop_face(frames[i], track.boxes[i]) for i in indices])
+    crops = np.stack([latents.crop_face(frames[i], track.boxes[i], track.angles[i]) for i in indices])
     seeds = None if seed is None else [(seed + int(i)) % 2**64 for i in indices]
     return crops, latents.encode_crops(models.vae(2 * len(crops)), crops, seeds)
 

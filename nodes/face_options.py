@@ -33,8 +33,8 @@ class FaceOptionsNode(io.ComfyNode):
                     default="as the reference",
                     tooltip="Which of several faces speaks. as the reference: the whole frame is taken for one "
                     "person. The others choose at the start of every shot and then follow that person: the largest "
-                    "face, the one at a position counted from the left, the one at or nearest to a point, or the one most "
-                    "like the picture.",
+                    "face, the one at a position counted from the left, the one at or nearest to a point, or the one "
+                    "most like the picture.",
                 ),
                 io.Int.Input("position", default=1, min=1, max=99, tooltip="For from the left: 1 is the leftmost."),
                 io.Int.Input("x", default=0, min=0, max=16384, tooltip="For at a point, in pixels from the left."),

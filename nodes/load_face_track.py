@@ -3,8 +3,11 @@ from __future__ import annotations
 from comfy_api.v0_0_2 import io
 
 from ..musetalk_core import face_track_file
+from ..musetalk_core.face_options import NO_OPTIONS, FaceOptions
+from ..musetalk_core.timeline import known_length
+from ..musetalk_core.tracking import track_faces
 from . import host
-from .sockets import CATEGORY, Faces, models_input
+from .sockets import CATEGORY, Faces, length_input, models_input, options_input, smoothing_input
 
 
 class LoadFaceTrack(io.ComfyNode):

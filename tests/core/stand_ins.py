@@ -173,7 +173,7 @@ class StandIns:
 def counted_rows(frames: int, release: str = "1.5") -> AudioFeatures:
     """Features at 25 fps whose row r is filled with r."""
     rows = torch.arange(2 * frames + 10, dtype=torch.float32)[:, None, None].expand(-1, 5, 384)
-    return AudioFeatures(rows, frames, Fraction(25), RELEASES[release].edges == "repeat", release)
+    return AudioFeatures(rows, frames, Fraction(25), RELEASES[release].edges == "repeat", release, np.ones(frames))
 
 
 # Files
