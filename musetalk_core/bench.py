@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from . import faces, latents, masks, pipeline
+from . import faces, latents, masks, observing, pipeline, tracking
 from .audio import SAMPLE_RATE
 from .blender import Blender
 from .models import Models
@@ -74,14 +74,14 @@ def _stages(models: Models, size: tuple[int, int], batch_size: int) -> dict[str,
     frames = rng.integers(0, 256, (batch_size, height, width, 3), np.uint8)
     crops = rng.integers(0, 256, (batch_size, latents.FACE_SIZE, latents.FACE_SIZE, 3), np.uint8)
     sound = rng.standard_normal((1, _SOUND_SECONDS * SAMPLE_RATE)).astype(np.float32)
-    seen = pipeline.observe_faces(models, frames)
-    track = pipeline.track_faces(models, seen, 0)
+    seen = observing.observe_faces(models, frames)
+    track = tracking.track_faces(models, seen, 0)
     encoded = pipeline.encode_faces(models, frames, track)
     features = pipeline.encode_audio(models, sound, SAMPLE_RATE, _FPS)
     batch = range(batch_size)
     predicted = pipeline.predict(models, encoded, features, frames=batch)
     blender = Blender(models, frames, track)
-    list(blender.blend(0, crops))  # parses, so that the stage below only blends
+    list(blender.blend(batch, crops))  # parses, so that the stage below only blends
     return {
         "whisper": (features.frames, lambda: pipeline.encode_audio(models, sound, SAMPLE_RATE, _FPS)),
         "dwpose": (batch_size, lambda: faces.estimate_keypoints(models.dwpose(), frames)),
@@ -90,7 +90,7 @@ def _stages(models: Models, size: tuple[int, int], batch_size: int) -> dict[str,
         "unet": (batch_size, lambda: pipeline.predict(models, encoded, features, batch_size, batch)),
         "vae decode": (batch_size, lambda: pipeline.decode(models, predicted, batch_size)),
         "face parse": (batch_size, lambda: masks.parse_faces(models.face_parse(), list(crops))),
-        "blend": (batch_size, lambda: list(blender.blend(0, crops))),
+        "blend": (batch_size, lambda: list(blender.blend(batch, crops))),
     }
 
 

@@ -19,6 +19,8 @@ from .errors import MuseTalkError
 if TYPE_CHECKING:
     from .cache import ModelCache
 
+_IMAGE_SECONDS = (1, 2, 3)  # to see how memory grows; a minute of 1080p would need 75 GB
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 0 when it worked, 1 with a message when it could not, 130 when interrupted."""
@@ -65,6 +67,12 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--batch-size", type=whole(1), default=4, metavar="N")
     bench.add_argument(
         "--size", type=_size, default=(704, 1216), metavar="WxH", help="of the frames; default 704x1216"
+    )
+    bench.add_argument(
+        "--memory", action="store_true", help="peak memory over the length of the clip instead; takes minutes"
+    )
+    bench.add_argument(
+        "--seconds", type=whole(1), nargs="+", default=[5, 15, 30, 60], metavar="S", help="lengths for --memory"
     )
     _add_model_options(bench, default="synthetic-full")
     return parser
@@ -144,9 +152,15 @@ def _doctor(args: argparse.Namespace) -> int:
 
 
 def _bench(args: argparse.Namespace) -> int:
-    from . import bench
+    from . import bench, bench_memory
     from .cache import KINDS
 
+    if args.memory:
+        report = bench_memory.measure(
+            _open(args, KINDS), args.size, args.seconds, _IMAGE_SECONDS, args.batch_size, bar("bench")
+        )
+        print(json.dumps(report, indent=1) if args.json else bench_memory.table(report))
+        return 0
     report = bench.measure(_open(args, KINDS), args.size, args.batch_size, bar("bench"))
     print(json.dumps(report, indent=1) if args.json else bench.table(report))
     return 0

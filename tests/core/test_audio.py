@@ -163,7 +163,7 @@ def test_the_shortest_sounds_give_their_frames_or_a_reason(encode, release: str)
 def counted(rows: int, fps, repeat: bool = False) -> AudioFeatures:
     """Features whose row r is filled with r + 1."""
     values = torch.arange(1.0, rows + 1)[:, None, None].expand(-1, 5, 384)
-    return AudioFeatures(values, 10**9, Fraction(fps), repeat, "any")
+    return AudioFeatures(values, 10**9, Fraction(fps), repeat, "any", np.ones(1))
 
 
 def rows_of(features: AudioFeatures, frame: int) -> list[int]:
