@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from . import faces, latents, masks, pipeline
+from . import faces, latents, masks, observing, pipeline, tracking
 from .audio import SAMPLE_RATE
 from .blender import Blender
 from .models import Models
@@ -74,8 +74,8 @@ def _stages(models: Models, size: tuple[int, int], batch_size: int) -> dict[str,
     frames = rng.integers(0, 256, (batch_size, height, width, 3), np.uint8)
     crops = rng.integers(0, 256, (batch_size, latents.FACE_SIZE, latents.FACE_SIZE, 3), np.uint8)
     sound = rng.standard_normal((1, _SOUND_SECONDS * SAMPLE_RATE)).astype(np.float32)
-    seen = pipeline.observe_faces(models, frames)
-    track = pipeline.track_faces(models, seen, 0)
+    seen = observing.observe_faces(models, frames)
+    track = tracking.track_faces(models, seen, 0)
     encoded = pipeline.encode_faces(models, frames, track)
     features = pipeline.encode_audio(models, sound, SAMPLE_RATE, _FPS)
     batch = range(batch_size)

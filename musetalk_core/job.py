@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
-from . import face_track_file, mmpose_backend, pipeline
+from . import face_track_file, mmpose_backend, observing, pipeline, tracking
 from .errors import MediaError
 from .faces import Observations
 from .media_input import frame_rate, read_clip, read_sound
@@ -91,7 +91,7 @@ def run(models: Models, source: Path, voice: Path, output: Path, settings: Setti
     features = pipeline.encode_audio(models, sound.waveform, sound.rate, fps, stages("listen"))
     frames = frames[: features.frames]  # the rest would never be seen
     seen = _observe(models, frames, settings, stages).first(features.frames)  # a saved track may be longer
-    track = pipeline.track_faces(models, seen, settings.bbox_shift, settings.extra_margin)
+    track = tracking.track_faces(models, seen, settings.bbox_shift, settings.extra_margin)
     if len(track) < min(len(frames), features.frames):
         log.warning("The face track ends at frame %d of %d: the clip turns back there", len(track), len(frames))
     minus, plus = track.shift_range
@@ -118,4 +118,4 @@ def _observe(models: Models, frames: Frames, settings: Settings, stages: Stages)
     if settings.face_track:
         return face_track_file.load(settings.face_track)
     keypoints = mmpose_backend.BACKENDS[settings.backend](models)
-    return pipeline.observe_faces(models, frames, settings.batch_size, keypoints, stages("look"))
+    return observing.observe_faces(models, frames, settings.batch_size, keypoints, stages("look"))

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from comfy_api.v0_0_2 import io
 
-from ..musetalk_core import mmpose_backend, pipeline
+from ..musetalk_core import mmpose_backend, observing, tracking
 from ..musetalk_core.errors import pick
 from ..musetalk_core.preview import draw_track
 from ..musetalk_core.weights import FACE_KINDS
@@ -72,11 +72,11 @@ class DWPoseLandmarks(io.ComfyNode):
         seen = host.observation_memo().get(
             images,
             (len(frames), backend, *(models.sources[kind].state() for kind in FACE_KINDS)),
-            lambda: pipeline.observe_faces(
+            lambda: observing.observe_faces(
                 models, frames, batch_size, pick(mmpose_backend.BACKENDS, backend, "backend")(models), host.progress()
             ),
         )
-        track = pipeline.track_faces(models, seen, bbox_shift, extra_margin)
+        track = tracking.track_faces(models, seen, bbox_shift, extra_margin)
         drawn = draw_track(frames, track)
         minus, plus = track.shift_range
         return io.NodeOutput(track, to_image(drawn, len(drawn)), -minus, plus)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from comfy_api.v0_0_2 import io
 
-from ..musetalk_core import face_track_file, pipeline
+from ..musetalk_core import face_track_file, tracking
 from . import host
 from .sockets import CATEGORY, Faces, models_input
 
@@ -53,6 +53,6 @@ class LoadFaceTrack(io.ComfyNode):
     @classmethod
     def execute(cls, models, file: str, bbox_shift: int, extra_margin: int) -> io.NodeOutput:
         seen = face_track_file.load(host.annotated_file(file))
-        track = pipeline.track_faces(models, seen, bbox_shift, extra_margin)
+        track = tracking.track_faces(models, seen, bbox_shift, extra_margin)
         minus, plus = track.shift_range
         return io.NodeOutput(track, -minus, plus)
