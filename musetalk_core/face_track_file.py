@@ -1,7 +1,7 @@
 """A face track as a readable JSON file, so that detection is done once per clip.
 
-Landmarks and detections are what is read back; the boxes stand in it for people, and are made
-anew from the landmarks, so that ``bbox_shift`` stays adjustable.
+Landmarks, detections and cuts are what is read back; boxes, and the angles of turned ones, stand in
+it for people, and are made anew from the landmarks, so that ``bbox_shift`` stays adjustable.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ def save(track: FaceTrack, path: Path) -> None:
             "scores": [round(float(score), 4) for score in seen.scores[i]],
             "detection": seen.detections[i].tolist() if seen.detections[i, 2] >= 0 else None,
             "box": track.boxes[i].tolist() if track.boxes[i].any() else None,
+            **({"angle": round(float(track.angles[i]), 2)} if track.angles[i] else {}),
+            **({"cut": True} if seen.cuts[i] else {}),
         }
         for i in range(len(track))
     ]
@@ -62,7 +64,7 @@ def save(track: FaceTrack, path: Path) -> None:
 
 
 def load(path: Path) -> Observations:
-    """Read a face track's landmarks and detections.
+    """Read a face track's landmarks, detections and cuts.
 
     Raises:
         InputError: there is no such file, or it is not a face track this version can read.
@@ -75,11 +77,10 @@ def load(path: Path) -> Observations:
         landmarks = np.array([frame["landmarks"] for frame in frames], np.int64).reshape(-1, 68, 2)
         scores = np.array([frame["scores"] for frame in frames], np.float32).reshape(-1, 68)
         detections = np.array([frame["detection"] or [-1] * 4 for frame in frames], np.int64).reshape(-1, 4)
+        cuts = np.array([bool(frame.get("cut")) for frame in frames])
         if not len(landmarks) == len(scores) == len(detections) > 0:
             raise ValueError("its lists differ in length or are empty")
-        return Observations(
-            int(data["height"]), int(data["width"]), landmarks, scores, detections, np.zeros(len(landmarks), bool)
-        )
+        return Observations(int(data["height"]), int(data["width"]), landmarks, scores, detections, cuts)
     except OSError as error:
         raise InputError(
             f"The face track {path} cannot be read ({error.strerror}).",

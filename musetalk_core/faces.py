@@ -5,7 +5,7 @@ Source: the reference's ``preprocessing.py``; RTMPose's pre- and postprocessing 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -13,14 +13,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from . import upright
 from .errors import InputError
 from .networks import rtmpose
 from .timeline import Length
 
 FACE = slice(23, 91)  # the 68 face points (iBUG order) among COCO-WholeBody's 133
-_PADDING = 1.25  # of the person box, here the whole frame
+_PADDING = 1.25  # of the person box
 _MEAN = (123.675, 116.28, 103.53)
 _STD = (58.395, 57.12, 57.375)
+
+Region = tuple[int, int, int, int]
+"""x1, y1, x2, y2 in pixels of a frame."""
 
 
 def _mirrored_keypoints() -> list[int]:
@@ -43,9 +47,10 @@ class Observations:
 
     Attributes:
         height, width: Size of the frames in pixels.
-        landmarks: int64 (frames, 68, 2), x and y in pixels, iBUG order.
+        landmarks: int64 (frames, 68, 2), x and y in pixels, iBUG order; -1 where they were another's.
         scores: float32 (frames, 68), SimCC scores; below about 0.3 a point is a guess.
-        detections: int64 (frames, 4), the face detector's x1, y1, x2, y2; -1 where it saw no face.
+        detections: int64 (frames, 4), x1, y1, x2, y2 of the face as the face detector saw it, or round the
+            landmarks where they were clear enough to do without; -1 where there is no face.
         cuts: bool (frames,), whether the frame begins a new shot; the first does not count as one.
     """
 
@@ -55,6 +60,16 @@ class Observations:
     scores: np.ndarray
     detections: np.ndarray
     cuts: np.ndarray
+
+    @property
+    def present(self) -> np.ndarray:
+        """bool (frames,): whether there is a face."""
+        return _seen(self.detections)
+
+    @property
+    def marked(self) -> np.ndarray:
+        """bool (frames,): whether there is a face, and the landmarks are its own."""
+        return self.present & _own(self.landmarks)
 
     def first(self, count: int) -> Observations:
         """What was seen in the first ``count`` frames; all of it where there are not as many."""
@@ -76,6 +91,9 @@ class FaceTrack:
             the box is cut out of it, so that a tilted face stands upright; 0 leaves it as it is.
         shift_range: (minus, plus): ``bbox_shift`` is usable in -minus..plus.
         length: What happens when the sound outlasts the clip.
+        landmarks: (frames, 68, 2) in pixels, smoothed where that was asked for: what the boxes were made
+            from, before turning; those seen unless given.
+        held: bool (frames,): the frame has no face, its box is the last one before it; none unless given.
     """
 
     seen: Observations
@@ -85,30 +103,46 @@ class FaceTrack:
     angles: np.ndarray
     shift_range: tuple[int, int]
     length: Length = "pingpong"
+    landmarks: np.ndarray = None
+    held: np.ndarray = None
+
+    def __post_init__(self) -> None:
+        if self.landmarks is None:
+            object.__setattr__(self, "landmarks", self.seen.landmarks)
+        if self.held is None:
+            object.__setattr__(self, "held", np.zeros(len(self.boxes), bool))
 
     def __len__(self) -> int:
         return len(self.boxes)
 
     @property
     def present(self) -> np.ndarray:
-        """bool (frames,): whether the frame has a face."""
+        """bool (frames,): whether the frame has a box, its own or a held one."""
         return self.boxes.any(axis=1)
 
+    def upright_landmarks(self, index: int) -> np.ndarray:
+        """The landmarks of a frame, float (68, 2), where they are once it is turned upright."""
+        points, angles = self.landmarks[index : index + 1], self.angles[index : index + 1]
+        return upright.turn_points(points, angles, (self.seen.height, self.seen.width))[0]
 
-def estimate_keypoints(network: nn.Module, frames: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+
+def estimate_keypoints(
+    network: nn.Module, frames: Sequence[np.ndarray], regions: Sequence[Region] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Find the 133 whole-body keypoints of the one person in each frame.
 
-    The whole frame is the person box; a mirrored copy is averaged in (flip test); frames and
-    copies go through the network as one batch.
+    The whole frame is the person box, or a region of it; a mirrored copy is averaged in (flip test);
+    frames and copies go through the network as one batch.
 
     Args:
         network: RTMPose-l, on the device to compute on.
         frames: uint8 RGB (H, W, 3) each.
+        regions: Where in each frame the person is; the whole frames when None.
 
     Returns:
         Keypoints float32 (B, 133, 2) in pixels, and scores float32 (B, 133).
     """
-    warped = [warp_to_input(frame) for frame in frames]
+    warped = [warp_to_input(*pair) for pair in zip(frames, regions or [None] * len(frames), strict=True)]
     simcc_x, simcc_y = flip_tested_simcc(network, np.stack([picture for picture, _, _ in warped]))
     points, scores = _decode_simcc(simcc_x, simcc_y)
     size = np.array((rtmpose.INPUT_WIDTH, rtmpose.INPUT_HEIGHT), np.float32)
@@ -136,21 +170,22 @@ def flip_tested_simcc(network: nn.Module, pictures: np.ndarray) -> tuple[Tensor,
     return (x + x_mirrored[:, _MIRRORED].flip(2)) / 2, (y + y_mirrored[:, _MIRRORED]) / 2
 
 
-def warp_to_input(frame: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Bring the whole frame to the network's input size.
+def warp_to_input(frame: np.ndarray, region: Region | None = None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Bring the whole frame, or a region of it, to the network's input size.
 
     Args:
         frame: uint8 RGB (H, W, 3).
+        region: Of the person in the frame; all of it when None.
 
     Returns:
         The input picture, uint8 RGB (384, 288, 3), and the centre (x, y) and size (w, h) in pixels of
-        the region of the frame that it shows.
+        what it shows of the frame, a quarter more than the region.
     """
-    height, width = frame.shape[:2]
+    x1, y1, x2, y2 = region or (0, 0, frame.shape[1], frame.shape[0])
     aspect = rtmpose.INPUT_WIDTH / rtmpose.INPUT_HEIGHT
-    w, h = width * _PADDING, height * _PADDING
+    w, h = (x2 - x1) * _PADDING, (y2 - y1) * _PADDING
     scale = np.array((w, w / aspect) if w > h * aspect else (h * aspect, h), np.float32)
-    centre = np.array((width / 2, height / 2), np.float32)
+    centre = np.array(((x1 + x2) / 2, (y1 + y2) / 2), np.float32)
     zoom = rtmpose.INPUT_WIDTH / float(scale[0])
     shift = np.array((rtmpose.INPUT_WIDTH, rtmpose.INPUT_HEIGHT)) / 2 - zoom * centre
     matrix = np.array([[zoom, 0, shift[0]], [0, zoom, shift[1]]])
@@ -168,35 +203,60 @@ def _decode_simcc(simcc_x: Tensor, simcc_y: Tensor) -> tuple[np.ndarray, np.ndar
     return (points / rtmpose.SIMCC_SPLIT_RATIO).cpu().numpy(), scores.cpu().numpy()
 
 
-def face_boxes(landmarks: np.ndarray, detections: np.ndarray, bbox_shift: int) -> np.ndarray:
-    """The reference's face boxes: the upper edge mirrors the chin about nose point 29, shifted.
+def mirrored_boxes(landmarks: np.ndarray, shifts: int | np.ndarray) -> np.ndarray:
+    """Boxes whose upper edge mirrors the chin about nose point 29, shifted.
+
+    Args:
+        landmarks: int64 (frames, 68, 2), px.
+        shifts: Pixels to move the middle down, for all frames or (frames,).
+
+    Returns:
+        int64 (frames, 4), which may leave the frame; the upper edge is below the lower one where the
+        shift is too large.
+    """
+    x, y = landmarks[..., 0], landmarks[..., 1]
+    bottom = y.max(axis=1)
+    top = 2 * (y[:, 29] + shifts) - bottom
+    return np.stack((x.min(axis=1), top, x.max(axis=1), bottom), axis=1)
+
+
+def face_boxes(landmarks: np.ndarray, detections: np.ndarray, shifts: int | np.ndarray) -> np.ndarray:
+    """The reference's face boxes.
 
     Args:
         landmarks: int64 (frames, 68, 2), px.
         detections: int64 (frames, 4), px; -1 where no face.
-        bbox_shift: Pixels to move the middle down; positive opens the mouth more.
+        shifts: ``bbox_shift`` in pixels; positive opens the mouth more.
 
     Returns:
         int64 (frames, 4): x1, y1, x2, y2; zeros where no face; the detection where the landmarks
         give an empty box or one that leaves the frame on the left.
     """
-    x, y = landmarks[..., 0], landmarks[..., 1]
-    middle = y[:, 29] + bbox_shift
-    bottom = y.max(axis=1)
-    top = np.maximum(0, 2 * middle - bottom)
-    boxes = np.stack((x.min(axis=1), top, x.max(axis=1), bottom), axis=1)
-    unusable = (boxes[:, 3] <= boxes[:, 1]) | (boxes[:, 2] <= boxes[:, 0]) | (boxes[:, 0] < 0)
-    boxes = np.where(unusable[:, None], detections, boxes)
+    boxes = mirrored_boxes(landmarks, shifts)
+    boxes[:, 1] = np.maximum(0, boxes[:, 1])
+    boxes = np.where((_empty(boxes) | (boxes[:, 0] < 0))[:, None], detections, boxes)
     return np.where(_seen(detections)[:, None], boxes, 0)
+
+
+def largest_shifts(landmarks: np.ndarray, height: int | np.ndarray) -> np.ndarray:
+    """The largest ``bbox_shift`` that leaves a box in each frame, int64 (frames,); below 0 where 0 leaves none.
+
+    Args:
+        landmarks: int64 (frames, 68, 2), px.
+        height: Pixels from the top that count, for all frames or (frames,).
+    """
+    y = landmarks[..., 1]
+    bottom = y.max(axis=1)
+    return (bottom + np.minimum(bottom, height) - 1) // 2 - y[:, 29]
 
 
 def shift_range(landmarks: np.ndarray, detections: np.ndarray) -> tuple[int, int]:
     """How far ``bbox_shift`` may go up and down: mean nose steps 29-30 and 28-29 over the frames.
 
     Returns:
-        (minus, plus) in pixels, truncated; (0, 0) where no frame has a face.
+        (minus, plus) in pixels, truncated; (0, 0) where no frame has a face with landmarks.
     """
-    nose = landmarks[_seen(detections)][:, 28:31, 1]
+    nose = landmarks[_seen(detections) & _own(landmarks)][:, 28:31, 1]
     if not len(nose):
         return 0, 0
     return int((nose[:, 2] - nose[:, 1]).mean()), int((nose[:, 1] - nose[:, 0]).mean())
@@ -206,32 +266,60 @@ def _seen(detections: np.ndarray) -> np.ndarray:
     return detections[:, 2] >= 0
 
 
-def make_track(seen: Observations, bbox_shift: int, extra_margin: int) -> FaceTrack:
+def _own(landmarks: np.ndarray) -> np.ndarray:
+    return (landmarks != -1).any(axis=(1, 2))
+
+
+def _empty(boxes: np.ndarray) -> np.ndarray:
+    return (boxes[:, 3] <= boxes[:, 1]) | (boxes[:, 2] <= boxes[:, 0])
+
+
+def make_track(
+    seen: Observations,
+    bbox_shift: int,
+    extra_margin: int,
+    landmarks: np.ndarray | None = None,
+    turn: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]] | None = None,
+) -> FaceTrack:
     """Boxes for the observed faces; cheap, so that settings can change without any network.
 
     Args:
         seen: What the networks saw.
-        bbox_shift: Pixels, see `face_boxes`.
+        bbox_shift: Pixels, see `face_boxes`. In a frame in which it leaves no box it is as large as it may be.
         extra_margin: Pixels to grow the box at the chin.
+        landmarks: (frames, 68, 2), smoothed ones to use instead of those seen.
+        turn: Given landmarks, turns each frame's upright: those, and the degrees clockwise (frames,).
 
     Raises:
         InputError: the shift leaves no face box in any frame that has a face.
     """
-    boxes = face_boxes(seen.landmarks, seen.detections, bbox_shift)
+    landmarks = seen.landmarks if landmarks is None else landmarks
+    points, angles = np.rint(landmarks).astype(np.int64), np.zeros(len(landmarks))
+    turned = np.zeros(len(landmarks), bool)
+    if turn:
+        upright, degrees = turn(landmarks)
+        upright = np.rint(upright).astype(np.int64)
+        turned = seen.marked & ~_empty(mirrored_boxes(upright, 0))
+        points, angles = np.where(turned[:, None, None], upright, points), np.where(turned, degrees, 0.0)
+
+    # A turned box may leave the frame; what is outside is black.
+    largest = largest_shifts(points, np.where(turned, points[..., 1].max(axis=1), seen.height))
+    too_far = (largest >= 0) & (bbox_shift > largest)
+    shifts = np.where(too_far, largest, bbox_shift)
+    boxes = np.where(turned[:, None], mirrored_boxes(points, shifts), face_boxes(points, seen.detections, shifts))
     has_face = boxes.any(axis=1)
     boxes[has_face, 3] += extra_margin
-    boxes = np.clip(boxes, 0, (seen.width, seen.height, seen.width, seen.height))
-    empty = (boxes[:, 2] <= boxes[:, 0]) | (boxes[:, 3] <= boxes[:, 1])
+    inside = np.clip(boxes, 0, (seen.width, seen.height, seen.width, seen.height))
+    boxes = np.where(turned[:, None], boxes, inside)
+    empty = _empty(boxes)
     boxes[empty] = 0
-    nose, chin = seen.landmarks[:, 29, 1], seen.landmarks[..., 1].max(axis=1)
-    below_chin = (nose < chin) & (nose + bbox_shift >= chin)  # only the detector's box would be left
-    usable = shift_range(seen.landmarks, seen.detections)
-    if has_face.any() and (empty | below_chin)[has_face].all():
+    usable = shift_range(points, seen.detections)
+    if has_face.any() and (empty | too_far)[has_face].all():
         raise InputError(
             f"With bbox_shift {bbox_shift} no face box is left in any frame.",
             f"Keep it within [-{usable[0]} ~ {usable[1]}].",
         )
-    return FaceTrack(seen, bbox_shift, extra_margin, boxes, np.zeros(len(boxes)), usable)
+    return FaceTrack(seen, bbox_shift, extra_margin, boxes, angles, usable, landmarks=landmarks)
 
 
 def require_fit(frames: Sequence[np.ndarray], track: FaceTrack) -> None:

@@ -5,8 +5,7 @@ Frames come as any sequence of uint8 RGB (H, W, 3) arrays, so that a host can co
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -16,19 +15,12 @@ from torch import Tensor
 
 from . import audio, faces, latents
 from .audio import AudioFeatures
-from .errors import InputError, NoFaceError
-from .faces import FaceTrack, Observations
+from .errors import InputError
+from .faces import FaceTrack
 from .models import Models
-from .networks import s3fd
 from .networks.vae import DOWNSCALE
 from .progress import Frames, Progress, silent
 from .timeline import Length, output_frames, source_frame
-
-log = logging.getLogger(__name__)
-
-KeypointEstimator = Callable[[Sequence[np.ndarray]], "tuple[np.ndarray, np.ndarray]"]
-
-_DETECTOR_BATCH_PIXELS = 1280 * 720  # S3FD at full resolution takes half a gigabyte for a million pixels
 
 
 @dataclass(frozen=True)
@@ -57,79 +49,6 @@ def encode_audio(
 def listen(models: Models, waveform: np.ndarray, sample_rate: int, fps: Fraction) -> AudioFeatures:
     """`audio.listen` with the models' Whisper and release."""
     return audio.listen(models.whisper, waveform, sample_rate, fps, models.release)
-
-
-@torch.inference_mode()
-def observe_faces(
-    models: Models,
-    frames: Frames,
-    batch_size: int = 8,
-    keypoints: KeypointEstimator | None = None,
-    progress: Progress = silent,
-) -> Observations:
-    """Run both face networks over all frames.
-
-    Args:
-        models: The networks.
-        frames: At least one, all of one size.
-        batch_size: Frames a pass of DWPose; S3FD takes as many as fit a fixed number of pixels.
-        keypoints: Another estimator to use instead of our RTMPose; same results as
-            `faces.estimate_keypoints`.
-        progress: Called once a batch of S3FD, the slower of the two.
-    """
-    height, width = frames[0].shape[:2]
-    estimate = keypoints or (lambda batch: faces.estimate_keypoints(models.dwpose(len(batch)), batch))
-    detector_batch = max(1, min(batch_size, _DETECTOR_BATCH_PIXELS // (height * width)))
-    points, scores, detections = [], [], []
-    for start in range(0, len(frames), batch_size):
-        batch = [frames[i] for i in range(start, min(start + batch_size, len(frames)))]
-        found = estimate(batch)
-        points.append(found[0][:, faces.FACE])
-        scores.append(found[1][:, faces.FACE])
-        for first in range(0, len(batch), detector_batch):
-            part = batch[first : first + detector_batch]
-            detections.append(s3fd.detect(models.s3fd(len(part) * height * width), np.stack(part)))
-            progress(start + first + len(part), len(frames), part[-1])
-    landmarks = np.concatenate(points).astype(np.int64)  # truncated, as the reference does
-    return Observations(
-        height, width, landmarks, np.concatenate(scores), np.concatenate(detections), np.zeros(len(landmarks), bool)
-    )
-
-
-def track_faces(models: Models, seen: Observations, bbox_shift: int, extra_margin: int | None = None) -> FaceTrack:
-    """Boxes for the observed faces; runs no network.
-
-    Args:
-        models: Its release says how far the box reaches below the chin.
-        seen: What the networks saw.
-        bbox_shift: Pixels to move the box's middle down.
-        extra_margin: Pixels below the chin instead of the release's; 1.0 knows none and stays at 0.
-
-    Raises:
-        NoFaceError: there is no face in any frame.
-        InputError: the shift leaves no box inside the frame.
-    """
-    margin = models.release.extra_margin
-    if margin and extra_margin is not None:
-        margin = extra_margin
-    track = faces.make_track(seen, bbox_shift, margin)
-    minus, plus = track.shift_range
-    if not -minus <= bbox_shift <= plus:
-        log.warning("MuseTalk: bbox_shift %d is outside the usable range [-%d ~ %d]", bbox_shift, minus, plus)
-    without = np.flatnonzero(~track.present)
-    if len(without) == len(track):
-        raise NoFaceError(
-            f"No face was found in any of the {len(track)} frames.",
-            "Use pictures in which the whole face is visible, upright and at least about 64 pixels high.",
-        )
-    if len(without):
-        log.warning(
-            "MuseTalk: %d of %d frames have no face and pass through untouched: %s",
-            len(without),
-            len(track),
-            ", ".join(map(str, without[:20])) + (" ..." if len(without) > 20 else ""),
-        )
-    return track
 
 
 @torch.inference_mode()

@@ -31,21 +31,36 @@ def draw_track(frames: Sequence[np.ndarray], track: FaceTrack) -> list[np.ndarra
 
 
 def draw_face(picture: np.ndarray, track: FaceTrack, index: int, zoom: float = 1.0) -> None:
-    """Draw the points, box and middle of a frame's face, in place.
+    """Draw the points, box and middle of a frame's face, in place; of a held one only the box.
 
     Args:
         picture: uint8 RGB (H, W, 3): the frame, ``zoom`` times its size.
         track: The track.
-        index: Which frame; it has a face.
+        index: Which frame; it has a box.
         zoom: Pixels of the picture for one of the frame.
     """
     thickness = max(1, round(picture.shape[1] / 512))
-    x1, y1, x2, y2 = (int(v * zoom) for v in track.boxes[index])
-    middle = int((track.seen.landmarks[index, 29, 1] + track.bbox_shift) * zoom)
-    cv2.rectangle(picture, (x1, y1), (x2, y2), _BOX, thickness)
-    cv2.line(picture, (x1, middle), (x2, middle), _MIDDLE, thickness)
-    for x, y in (track.seen.landmarks[index] * zoom).astype(int):
+    x1, y1, x2, y2 = track.boxes[index]
+    angle = track.angles[index]
+    box = _turn(track, [(x1, y1), (x2, y1), (x2, y2), (x1, y2)], -angle)
+    cv2.polylines(picture, [(box * zoom).astype(np.int32)], True, _BOX, thickness)
+    if not track.seen.marked[index]:
+        return
+    middle = min(y2, _turn(track, track.landmarks[index, 29:30], angle)[0, 1] + track.bbox_shift)
+    line = _turn(track, [(x1, middle), (x2, middle)], -angle)
+    cv2.polylines(picture, [(line * zoom).astype(np.int32)], False, _MIDDLE, thickness)
+    for x, y in (track.landmarks[index] * zoom).astype(int):
         cv2.circle(picture, (int(x), int(y)), thickness, _POINT, -1)
+
+
+def _turn(track: FaceTrack, points: Sequence[Sequence[float]], angle: float) -> np.ndarray:
+    """Points of a frame where they are when it is turned clockwise, float (points, 2)."""
+    there = np.array(points, np.float64)
+    if not angle:
+        return there
+    from .upright import turn_points
+
+    return turn_points(there[None], np.array([angle]), (track.seen.height, track.seen.width))[0]
 
 
 def _draw(frame: np.ndarray, track: FaceTrack, index: int) -> np.ndarray:
@@ -53,8 +68,11 @@ def _draw(frame: np.ndarray, track: FaceTrack, index: int) -> np.ndarray:
     out = cv2.resize(frame, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA) if zoom < 1 else frame.copy()
     minus, plus = track.shift_range
     text = f"frame {index}: no face, passes through untouched"
-    if track.present[index]:
+    if track.held[index]:
+        text = f"frame {index}: no face, the last box is held"
+    elif track.present[index]:
         text = f"frame {index}: bbox_shift {track.bbox_shift}, usable [-{minus} ~ {plus}]"
+    if track.present[index]:
         draw_face(out, track, index, zoom)
     write(out, text, height=out.shape[1] / 40, colour=(255, 255, 255))
     return out

@@ -39,8 +39,8 @@ def load(path: Path) -> nn.Module:
     return load_network(create, path)
 
 
-def detect(network: nn.Module, frames: np.ndarray) -> np.ndarray:
-    """Find the clearest face in each frame.
+def detect(network: nn.Module, frames: np.ndarray) -> list[np.ndarray]:
+    """Find the faces in each frame.
 
     The reference hands the network RGB pictures less the channel means of BGR ones; so does this.
 
@@ -49,8 +49,8 @@ def detect(network: nn.Module, frames: np.ndarray) -> np.ndarray:
         frames: uint8 RGB (B, H, W, 3).
 
     Returns:
-        int64 (B, 4): x1, y1, x2, y2 in pixels, truncated, not below 0; -1 four times where no face
-        scores above 0.5.
+        For each frame float64 (faces, 5), clearest first: x1, y1, x2, y2 in pixels, which may lie a
+        little outside the frame, and the score, above 0.5.
     """
     weight = next(network.parameters())
     x = torch.from_numpy(frames).permute(0, 3, 1, 2).to(weight.device, weight.dtype)
@@ -58,12 +58,12 @@ def detect(network: nn.Module, frames: np.ndarray) -> np.ndarray:
     height, width = x.shape[2:]
     x = F.pad(x, (0, max(0, _SMALLEST_SIDE - width), 0, max(0, _SMALLEST_SIDE - height)))
     outputs = network(x)
-    best = np.full((len(frames), 4), -1, np.int64)
-    for i in range(len(frames)):
-        boxes = _faces([output[i] for output in outputs])
-        if len(boxes):
-            best[i] = np.clip(boxes[0, :4], 0, None).astype(np.int64)
-    return best
+    return [_faces([output[i] for output in outputs]) for i in range(len(frames))]
+
+
+def whole_pixels(box: np.ndarray) -> np.ndarray:
+    """A face of `detect`'s as the reference has it: int64 (4,), truncated, not below 0."""
+    return np.clip(box[:4], 0, None).astype(np.int64)
 
 
 def _faces(outputs: list[Tensor]) -> np.ndarray:
@@ -81,5 +81,5 @@ def _faces(outputs: list[Tensor]) -> np.ndarray:
         box = decode(offsets.float().cpu().numpy(), prior.float().cpu().numpy(), (0.1, 0.2))
         candidates.append(np.concatenate((box, score[y, x].float().cpu().numpy()[:, None]), axis=1))
     boxes = np.concatenate(candidates)
-    boxes = boxes[nms(boxes, _NMS_OVERLAP)] if len(boxes) else boxes
-    return boxes[boxes[:, 4] > _FACE_SCORE] if len(boxes) else boxes
+    boxes = boxes[nms(boxes, _NMS_OVERLAP)].reshape(-1, 5).astype(np.float64)
+    return boxes[boxes[:, 4] > _FACE_SCORE]

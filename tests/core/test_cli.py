@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from musetalk_core import bench, cli, demo, doctor, download, face_track_file, manifest, pipeline
+from musetalk_core import bench, cli, demo, doctor, download, face_track_file, manifest, observing
 from musetalk_core.cli import main
 from musetalk_core.errors import DownloadError
 from musetalk_core.faces import FaceTrack
@@ -153,7 +153,7 @@ def test_a_saved_track_gives_the_same_video(tmp_path: Path, monkeypatch: pytest.
     voice = speech(tmp_path, 0.12)
     shift = ("--bbox-shift", "2", "--extra-margin", "4")
     assert run(tmp_path, source, voice, *shift, "--save-face-track", str(tmp_path / "t.json"), output="a.mp4") == 0
-    monkeypatch.setattr(pipeline, "observe_faces", None)  # faces are not looked for again
+    monkeypatch.setattr(observing, "observe_faces", None)  # faces are not looked for again
     assert run(tmp_path, source, voice, *shift, "--face-track", str(tmp_path / "t.json"), output="b.mp4") == 0
     np.testing.assert_array_equal(read_clip(tmp_path / "a.mp4").frames, read_clip(tmp_path / "b.mp4").frames)
     assert run(tmp_path, source, voice, "--face-track", str(tmp_path / "t.json"), output="c.mp4") == 0

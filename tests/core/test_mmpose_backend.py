@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from musetalk_core import mmpose_backend, pipeline
+from musetalk_core import mmpose_backend, observing
 from musetalk_core.cache import ByteBudget, ModelCache, Source
 from musetalk_core.cli import main
 from musetalk_core.errors import InputError, WeightsInvalidError
@@ -93,9 +93,9 @@ def frames() -> list[np.ndarray]:
 
 
 def test_its_points_are_used(mmpose: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(s3fd, "detect", lambda network, batch: np.array([[1, 2, 30, 35]] * len(batch)))
+    monkeypatch.setattr(s3fd, "detect", lambda network, batch: [np.array([[1, 2, 30, 35, 0.9]])] * len(batch))
     models = models_with(write_checkpoint(tmp_path / "dwpose.pth"))
-    seen = pipeline.observe_faces(models, frames(), 2, mmpose_backend.BACKENDS["mmpose"](models))
+    seen = observing.observe_faces(models, frames(), 2, mmpose_backend.BACKENDS["mmpose"](models))
     assert seen.landmarks.shape == (3, 68, 2) and seen.scores.shape == (3, 68)
     assert [points[0].tolist() for points in seen.landmarks] == [[20, 10], [22, 11], [24, 12]]
     assert np.allclose(seen.scores, 0.9) and seen.scores.dtype == np.float32

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from musetalk_core import job, pipeline
+from musetalk_core import job, observing, pipeline
 from musetalk_core.blender import Blender
 from musetalk_core.errors import InputError
 from musetalk_core.faces import estimate_keypoints
@@ -297,13 +297,13 @@ def stages(monkeypatch: pytest.MonkeyPatch) -> tuple[StandIns, dict[str, Callabl
     """Stand-ins, and each stage with two frames a batch, by name."""
     models, frames, track, features = StandIns(), pictures(5), track_of(), counted_rows(9)
     models.networks.s3fd = None
-    monkeypatch.setattr(s3fd, "detect", lambda network, batch: np.array([BOX] * len(batch)))
+    monkeypatch.setattr(s3fd, "detect", lambda network, batch: [np.array([[*BOX, 0.9]])] * len(batch))
     values, present = torch.zeros(5, 8, 32, 32), np.array(PRESENT)
     painted = torch.ones(9, 4, 32, 32)
     faces = np.zeros((9, 256, 256, 3), np.uint8)
     network = models.networks.dwpose
     return models, {
-        "look": lambda report: pipeline.observe_faces(
+        "look": lambda report: observing.observe_faces(
             models, frames, 2, lambda batch: estimate_keypoints(network, batch), report
         ),
         "encode": lambda report: pipeline.encode_faces(models, frames, track, 2, None, report),

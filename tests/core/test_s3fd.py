@@ -16,7 +16,7 @@ def test_the_best_box_is_the_packages_best_box() -> None:
     fill_module(network)
     frame = np.random.default_rng(0).integers(0, 256, (96, 128, 3), np.uint8)
     with torch.inference_mode():
-        ours = s3fd.detect(network, frame[None])[0]
+        ours = s3fd.whole_pixels(s3fd.detect(network, frame[None])[0][0])
         # The package turns RGB into BGR first; the reference, and so we, do not.
         batch = torch.from_numpy(frame[..., ::-1].copy()).permute(2, 0, 1)[None]
         theirs = batch_detect(network, batch, "cpu")[0]

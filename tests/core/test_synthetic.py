@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from musetalk_core import pipeline, synthetic
+from musetalk_core import observing, synthetic, tracking
 from musetalk_core.cache import KINDS
 from musetalk_core.faces import estimate_keypoints
 from musetalk_core.masks import SKIN, parse_faces
@@ -51,8 +51,8 @@ def test_a_face_is_seen_in_the_middle(
 ) -> None:
     models = synthetic_models()
     frame = rng.integers(0, 256, (height, width, 3), np.uint8)
-    seen = pipeline.observe_faces(models, [frame])
-    track = pipeline.track_faces(models, seen, bbox_shift=0)
+    seen = observing.observe_faces(models, [frame])
+    track = tracking.track_faces(models, seen, bbox_shift=0)
     assert track.present.tolist() == [True]
     x1, y1, x2, y2 = track.boxes[0]
     assert (x1 + x2) / 2 == pytest.approx(width / 2, abs=0.02 * width + 1)
@@ -77,7 +77,7 @@ def test_the_face_grows_with_the_picture(height: int, width: int, synthetic_mode
 
 def test_every_picture_shows_the_same_face(synthetic_models: Callable[[], Models], rng: np.random.Generator) -> None:
     frames = [np.zeros((96, 128, 3), np.uint8), rng.integers(0, 256, (96, 128, 3), np.uint8)]
-    seen = pipeline.observe_faces(synthetic_models(), frames)
+    seen = observing.observe_faces(synthetic_models(), frames)
     assert np.array_equal(seen.landmarks[0], seen.landmarks[1])
     assert np.array_equal(seen.detections[0], seen.detections[1])
 
