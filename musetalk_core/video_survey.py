@@ -123,14 +123,14 @@ def survey_video(source: Source, seconds: Fraction | None, start: Fraction) -> S
             raise MediaError(f"{name} ends before {float(start):g} s.", "Start earlier.")
         times = tuple(moment - moments[first] for moment in moments[first:])
         rates = [r for r in (stream.average_rate, stream.guessed_rate) if r]
+        if rate:  # flv and the like cannot say 30000/1001
+            rates.append(Fraction(round(rate) * 1000, 1001))
         jitter = max(stream.time_base, MILLISECOND)  # as far as rounding moves a timestamp
         steady = next((r for r in rates if _is_steady(times, r, jitter)), None)
         keys = {i: key_stamps[stamp] for i, stamp in enumerate(stamps) if stamp in key_stamps}
         window = range(first, len(stamps))
         fps = steady or rate
-        return Survey(
-            source, window, stamps, prints, keys, times, fps, steady is None, look, capacity, head
-        )
+        return Survey(source, window, stamps, prints, keys, times, fps, steady is None, look, capacity, head)
 
 
 def picture_stream(source: Source, container: av.container.InputContainer) -> av.VideoStream:
@@ -223,6 +223,4 @@ def _look(stream: av.VideoStream, frame: av.VideoFrame) -> VideoLook:
         planar = pixels.name.startswith("gbr")
         return VideoLook(1, 1, codec.color_primaries, codec.color_trc, planar, aspect)
     full_chroma = len(pixels.components) >= 3 and (pixels.chroma_width(16), pixels.chroma_height(16)) == (16, 16)
-    return VideoLook(
-        codec.colorspace, codec.color_range, codec.color_primaries, codec.color_trc, full_chroma, aspect
-    )
+    return VideoLook(codec.colorspace, codec.color_range, codec.color_primaries, codec.color_trc, full_chroma, aspect)
