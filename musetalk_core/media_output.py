@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from itertools import chain, count
 from pathlib import Path
@@ -13,59 +14,63 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .errors import MediaError
-from .media_input import Sound
+from .picture_track import PictureTrack
+from .sound_input import Sound
+from .sound_track import sound_track
+from .video_survey import VideoLook
 
 if TYPE_CHECKING:  # importing PyAV takes a quarter of a second: it waits for the first file
     from av.container import OutputContainer
-
-LAYOUTS = ("mono", "stereo", "3.0", "4.0", "5.0", "5.1", "6.1", "7.1")
-"""Which speakers 1, 2, ... 8 channels are for."""
 
 
 def write_video(
     path: str | Path,
     frames: Iterable[np.ndarray],
     fps: Fraction,
-    sound: Sound | None,
+    sound: Sound | Path | None,
     comment: str | None = None,
+    look: VideoLook | None = None,
+    seconds: Fraction | None = None,
 ) -> int:
-    """Writes an mp4 (H.264 and AAC) that plays everywhere and starts before it has fully arrived.
+    """Writes an mp4 (H.264) that plays everywhere and starts before it has fully arrived.
 
     The file appears under its name only when it is complete. Whatever stops the work before -
     including an exception out of `frames` - leaves nothing behind, and a previous file of that
-    name as it was.
+    name as it was. Neither picture nor sound is held whole.
 
     Args:
         path: The file to write; its folder must be there.
-        frames: uint8 RGB (H, W, 3), all of one size, taken one at a time. H.264 as players
-            expect it holds no odd sizes: an odd last column or row is written twice.
+        frames: uint8 RGB (H, W, 3), all of one size, taken one at a time.
         fps: Frames a second, kept exactly; numerator and denominator below 2**31.
-        sound: Written whole, also where it is longer or shorter than the picture. A rate AAC does
-            not know is resampled to the next higher one it does. None writes no sound.
+        sound: Written whole, also where it is longer or shorter than the picture. A `Sound` becomes AAC; a
+            rate AAC does not know is resampled to the next higher one it does. The sound of a file
+            is taken over as it is where mp4 can hold it, else becomes AAC; it begins
+            where `read_sound` begins. None writes no sound.
         comment: Goes into the file's metadata as "comment".
+        look: Of the video to look like: colours are coded and tagged as there. Without one, and for stills,
+            they are BT.709. H.264 as most players expect it holds no odd sizes: without a look an odd
+            last column or row is written twice, with one the colour is written at full size.
+        seconds: Ends the sound there; None writes all of it.
 
     Returns:
         The number of frames written.
 
     Raises:
-        MediaError: The file cannot be written (told before the first frame is taken), there are no
-            frames, their sizes differ, or the sound has more than 8 channels.
+        MediaError: The file cannot be written or `sound` not be opened (told before the first frame is taken), there
+            are no frames, their sizes differ, or the sound is damaged or has more than 8 channels.
     """
     path = Path(path)
-    if sound is not None and len(sound.waveform) > len(LAYOUTS):
-        raise MediaError(
-            f"The sound has {len(sound.waveform)} channels and mp4 holds {len(LAYOUTS)}.",
-            "Mix it down to stereo first.",
-        )
-    with _complete_or_absent(path) as part, _opened(path, part) as container:
+    with _complete_or_absent(path) as part, _opened(path, part) as container, ExitStack() as sources:
+        speech = None if sound is None else sources.enter_context(sound_track(sound, seconds))
         frames = iter(frames)
         first = next(frames, None)
         if first is None:
             raise MediaError(f"There are no frames to write to {path}.", "Give at least one frame.")
         if comment is not None:
             container.metadata["comment"] = comment
-        picture = _PictureTrack(container, first.shape, fps)
-        speech = None if sound is None else _SoundTrack(container, sound)
+        picture = PictureTrack(container, first.shape, fps, look)
+        if speech is not None:
+            speech.attach(container)
         # Picture and sound advance together: a player reads them from one place in the file.
         for pixels in chain([first], frames):
             with _errors_named(path):
@@ -75,6 +80,7 @@ def write_video(
         with _errors_named(path):
             picture.finish()
             if speech is not None:
+                speech.add_until(math.inf)
                 speech.finish()
     return picture.count
 
@@ -130,86 +136,3 @@ def _errors_named(path: Path) -> Iterator[None]:
         yield
     except av.FFmpegError as error:
         raise MediaError(f"{path} cannot be written: {error.strerror}.", "See whether the disk is full.") from error
-
-
-class _PictureTrack:
-    """The H.264 track of an mp4 being written.
-
-    Args:
-        container: The mp4.
-        shape: (H, W, 3) of every frame.
-        fps: Frames a second.
-    """
-
-    def __init__(self, container: OutputContainer, shape: tuple[int, ...], fps: Fraction) -> None:
-        self.container, self.shape, self.fps = container, shape, fps
-        self.count = 0  # frames so far
-        self.stream = container.add_stream("libx264", rate=fps, options={"crf": "18"})
-        self.stream.pix_fmt = "yuv420p"
-        self.stream.height, self.stream.width = (side + side % 2 for side in shape[:2])
-        # 1 is BT.709 in each of H.264's colour tables, and limited range.
-        codec = self.stream.codec_context
-        codec.color_primaries = codec.color_trc = codec.colorspace = codec.color_range = 1
-
-    def add(self, pixels: np.ndarray) -> None:
-        """Writes one frame, uint8 RGB (H, W, 3)."""
-        import av
-        from av.video.reformatter import ColorRange, Colorspace
-
-        if pixels.shape != self.shape:
-            raise MediaError(
-                f"Frame {self.count} has shape {pixels.shape}, the frames before it {self.shape}.",
-                "Bring all frames to one size.",
-            )
-        height, width, _ = self.shape
-        even = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-        frame = av.VideoFrame.from_ndarray(even, "rgb24").reformat(
-            format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
-        )
-        frame.pts, frame.time_base = self.count, 1 / self.fps
-        self.container.mux(self.stream.encode(frame))
-        self.count += 1
-
-    def finish(self) -> None:
-        """Writes the frames the encoder still holds."""
-        self.container.mux(self.stream.encode(None))
-
-
-class _SoundTrack:
-    """The AAC track of an mp4 being written.
-
-    Args:
-        container: The mp4.
-        sound: What to write, at most 8 channels.
-    """
-
-    def __init__(self, container: OutputContainer, sound: Sound) -> None:
-        import av
-
-        self.container, self.sound = container, sound
-        self.count = 0  # samples so far
-        self.layout = LAYOUTS[len(sound.waveform) - 1]
-        known = sorted(av.codec.Codec("aac", "w").audio_rates)
-        rate = next((rate for rate in known if rate >= sound.rate), known[-1])
-        self.stream = container.add_stream("aac", rate=rate, layout=self.layout)
-
-    def add_until(self, seconds: Fraction) -> None:
-        """Writes the samples up to `seconds` that are not yet written."""
-        import av
-
-        block = self.sound.waveform[:, self.count : int(seconds * self.sound.rate)]
-        if not block.size:
-            return
-        # Interleaved on purpose: PyAV crashes on the planes of sound with eight channels or more.
-        interleaved = np.ascontiguousarray(block.T, dtype=np.float32).reshape(1, -1)
-        frame = av.AudioFrame.from_ndarray(interleaved, "flt", self.layout)
-        frame.pts, frame.sample_rate = self.count, self.sound.rate
-        frame.time_base = Fraction(1, self.sound.rate)
-        # The encoder resamples to its own rate and cuts into its own blocks.
-        self.container.mux(self.stream.encode(frame))
-        self.count += block.shape[1]
-
-    def finish(self) -> None:
-        """Writes the sound that outlasts the picture and what the encoder still holds."""
-        self.add_until(self.sound.duration)
-        self.container.mux(self.stream.encode(None))

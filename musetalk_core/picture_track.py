@@ -1,0 +1,75 @@
+"""The H.264 track of an mp4, coded to look like its source."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .errors import MediaError
+from .video_survey import VideoLook
+
+if TYPE_CHECKING:  # importing PyAV takes a quarter of a second: it waits for the first file
+    from av.container import OutputContainer
+
+STILL_LOOK = VideoLook(1, 1, 1, 1, full_chroma=False, pixel_aspect=Fraction(1))
+"""What is written where there is no source to look like: BT.709 in each of H.264's tables, and limited range."""
+
+CONVERTED_MATRICES = (1, 4, 5, 7, 9)
+"""Matrices that FFmpeg converts with under their own number. The others, among them "unspecified", it takes for
+BT.601, which is 5; it does so when reading, too."""
+
+
+class PictureTrack:
+    """The H.264 track of an mp4 being written.
+
+    Args:
+        container: The mp4.
+        shape: (H, W, 3) of every frame.
+        fps: Frames a second.
+        look: Of the source; None for stills.
+    """
+
+    def __init__(
+        self, container: OutputContainer, shape: tuple[int, ...], fps: Fraction, look: VideoLook | None
+    ) -> None:
+        self.container, self.shape, self.fps = container, shape, fps
+        self.count = 0  # frames so far
+        self.look = look or STILL_LOOK
+        height, width, _ = shape
+        odd = height % 2 or width % 2
+        # Without a source to be true to, a doubled edge plays in more places than full chroma does.
+        self.format = "yuv444p" if self.look.full_chroma or (look and odd) else "yuv420p"
+        self.padding = ((0, 0),) * 3 if self.format == "yuv444p" else ((0, height % 2), (0, width % 2), (0, 0))
+        self.stream = container.add_stream("libx264", rate=fps, options={"crf": "18"})
+        self.stream.pix_fmt = self.format
+        self.stream.height = height + self.padding[0][1]
+        self.stream.width = width + self.padding[1][1]
+        codec = self.stream.codec_context
+        codec.sample_aspect_ratio = self.look.pixel_aspect
+        codec.colorspace, codec.color_range = self.look.matrix, self.look.range
+        codec.color_primaries, codec.color_trc = self.look.primaries, self.look.transfer
+
+    def add(self, pixels: np.ndarray) -> None:
+        """Writes one frame, uint8 RGB (H, W, 3)."""
+        import av
+        from av.video.reformatter import ColorRange
+
+        if pixels.shape != self.shape:
+            raise MediaError(
+                f"Frame {self.count} has shape {pixels.shape}, the frames before it {self.shape}.",
+                "Bring all frames to one size.",
+            )
+        frame = av.VideoFrame.from_ndarray(np.pad(pixels, self.padding, mode="edge"), "rgb24").reformat(
+            format=self.format,
+            dst_colorspace=self.look.matrix if self.look.matrix in CONVERTED_MATRICES else 5,
+            dst_color_range=ColorRange.JPEG if self.look.range == 2 else ColorRange.MPEG,
+        )
+        frame.pts, frame.time_base = self.count, 1 / self.fps
+        self.container.mux(self.stream.encode(frame))
+        self.count += 1
+
+    def finish(self) -> None:
+        """Writes the frames the encoder still holds."""
+        self.container.mux(self.stream.encode(None))

@@ -1,0 +1,226 @@
+"""One pass over a video that decodes everything and converts nothing: what is in it, and is it whole."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+from .errors import MediaError
+from .media_file import Source, name_of, open_media
+
+if TYPE_CHECKING:  # importing PyAV takes a quarter of a second: it waits for the first file
+    import av
+
+CUT_SHORT = 0.5
+"""Seconds by which a file may end before the length its header promises. Headers round, and the last
+frame of many files has no duration; what is missing beyond this was cut off."""
+
+BUFFER_BYTES = 128 * 2**20
+BUFFER_FRAMES = 16
+"""Decoded frames of a video are held up to so many bytes, but so many frames at least."""
+
+MILLISECOND = Fraction(1, 1000)
+
+
+@dataclass(frozen=True)
+class VideoLook:
+    """How a video codes its colours and pixels: what it takes to write one that looks the same.
+
+    Attributes:
+        matrix, primaries, transfer: Code points of ITU-T H.273; 2 is "unspecified".
+        range: 1 limited, 2 full, 0 unspecified, which players take for limited.
+        full_chroma: Whether colour is as sharp as brightness (4:4:4).
+        pixel_aspect: Width of a pixel by its height, as shown upright.
+    """
+
+    matrix: int
+    range: int
+    primaries: int
+    transfer: int
+    full_chroma: bool
+    pixel_aspect: Fraction
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a pass over a video found. Frames are numbered from the first one that the decoder gives.
+
+    Attributes:
+        source: The video.
+        window: The numbers of the frames asked for.
+        stamps: The timestamp of each frame up to the end of the window, in the stream's ticks; None where it has none.
+        prints: A checksum of the brightness of each.
+        keys: Frames that decoding can start at: their number, and their timestamp in decoding order.
+        times: Seconds from the first frame of the window to each.
+        fps, variable, look: As in `Clip`.
+        capacity: How many decoded frames to hold.
+        head: The first frames of the window, decoded, at most `capacity`.
+    """
+
+    source: Source
+    window: range
+    stamps: list[int | None]
+    prints: list[int]
+    keys: dict[int, int]
+    times: tuple[Fraction, ...]
+    fps: Fraction | None
+    variable: bool
+    look: VideoLook
+    capacity: int
+    head: list[av.VideoFrame]
+
+
+def survey_video(source: Source, seconds: Fraction | None, start: Fraction) -> Survey:
+    """Decodes a video from its beginning to the end of what is wanted.
+
+    Args:
+        source: The video.
+        seconds: How long a piece is wanted: the frames that start before that; None is all.
+        start: Seconds from the video's first frame to where the piece begins.
+
+    Raises:
+        MediaError: The file holds no picture, ends before `start`, changes its size midway, or is damaged:
+            also where it breaks off before the length it promises. Damage after the piece is no matter.
+    """
+    name = name_of(source)
+    with open_media(source) as container:
+        stream = picture_stream(source, container)
+        rate = stream.average_rate or stream.guessed_rate
+        key_stamps: dict[int, int] = {}
+        stamps, prints, moments, head = [], [], [], []
+        first = None  # number and picture of the window's first frame
+        for number, frame in enumerate(_whole_frames(name, container, stream, key_stamps)):
+            moment = None if frame.pts is None else frame.pts * stream.time_base
+            if not moments:
+                moment = moment or Fraction(0)
+            elif moment is None or moment <= moments[-1]:
+                moment = moments[-1] + 1 / (rate or 25)
+            if first is None and moment - (moments or [moment])[0] >= start:
+                first = number
+                capacity = max(BUFFER_FRAMES, BUFFER_BYTES // sum(plane.buffer_size for plane in frame.planes))
+                size, look = upright_size(frame), _look(stream, frame)
+            if first is not None:
+                if seconds is not None and number > first and moment - moments[first] >= seconds:
+                    break
+                if upright_size(frame) != size:
+                    width, height = upright_size(frame)
+                    raise MediaError(
+                        f"Frame {number} of {name} is {width} x {height}, those before it {size[0]} x {size[1]}.",
+                        "Bring all pictures to one size.",
+                    )
+                if len(head) < capacity:
+                    head.append(frame)
+            stamps.append(frame.pts)
+            prints.append(fingerprint(frame))
+            moments.append(moment)
+        if not stamps:
+            raise MediaError(f"{name} holds no frame that can be read.", "Export or download it again.")
+        if first is None:
+            raise MediaError(f"{name} ends before {float(start):g} s.", "Start earlier.")
+        times = tuple(moment - moments[first] for moment in moments[first:])
+        rates = [r for r in (stream.average_rate, stream.guessed_rate) if r]
+        if rate:  # flv and the like cannot say 30000/1001
+            rates.append(Fraction(round(rate) * 1000, 1001))
+        jitter = max(stream.time_base, MILLISECOND)  # as far as rounding moves a timestamp
+        steady = next((r for r in rates if _is_steady(times, r, jitter)), None)
+        keys = {i: key_stamps[stamp] for i, stamp in enumerate(stamps) if stamp in key_stamps}
+        window = range(first, len(stamps))
+        fps = steady or rate
+        return Survey(source, window, stamps, prints, keys, times, fps, steady is None, look, capacity, head)
+
+
+def picture_stream(source: Source, container: av.container.InputContainer) -> av.VideoStream:
+    """The stream of pictures, of several the one FFmpeg would show, set to decode on all cores."""
+    stream = container.streams.best("video")
+    if stream is None:
+        raise MediaError(f"{name_of(source)} holds no picture.", "Choose a video or an image.")
+    stream.thread_type = "AUTO"
+    return stream
+
+
+def fingerprint(frame: av.VideoFrame) -> int:
+    """A checksum over every eighth row of a frame's brightness, by which to know it again."""
+    plane = frame.planes[0]
+    rows, pitch = memoryview(plane), plane.buffer_size // plane.height
+    width = frame.width * -(-frame.format.components[0].bits // 8)  # what follows in a row is padding
+    checksum = 0
+    for y in range(0, plane.height, 8):
+        checksum = zlib.crc32(rows[y * pitch : y * pitch + width], checksum)
+    return checksum
+
+
+def upright_size(frame: av.VideoFrame) -> tuple[int, int]:
+    """Width and height as shown."""
+    sideways = round(frame.rotation / 90) % 2
+    return (frame.height, frame.width) if sideways else (frame.width, frame.height)
+
+
+def _whole_frames(
+    name: str, container: av.container.InputContainer, stream: av.VideoStream, key_stamps: dict[int, int]
+) -> Iterator[av.VideoFrame]:
+    """Yields the frames, and raises at the first one that is damaged or missing.
+
+    Args:
+        key_stamps: Gets the timestamps of the packets that decoding can start at: in showing order, in decoding order.
+    """
+    import av
+
+    count = 0
+    end = 0.0  # of the longest stream, seconds
+    damage = None
+    cause = None
+    try:
+        for packet in container.demux():
+            if packet.is_corrupt:
+                damage = "the data is cut off"
+                break
+            if packet.pts is not None:
+                end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+            if packet.stream.index != stream.index:
+                continue
+            if packet.is_keyframe and None not in (packet.pts, packet.dts):
+                key_stamps[packet.pts] = packet.dts
+            for frame in packet.decode():
+                yield frame
+                count += 1
+    except av.FFmpegError as error:
+        damage, cause = error.strerror, error
+    if damage:
+        # What lies before the damage is whole, and may be all that is wanted.
+        with suppress(av.FFmpegError, EOFError):
+            for frame in stream.decode(None):
+                yield frame
+                count += 1
+        raise _broken(name, count, damage) from cause
+    # A file cut between two packets reads without any error: only its header knows of the rest.
+    promised = (container.duration or 0) / av.time_base
+    if end < promised - CUT_SHORT:
+        raise _broken(name, count, f"{end:.2f} s of {promised:.2f} s are there")
+
+
+def _broken(name: str, frame: int, reason: str) -> MediaError:
+    return MediaError(
+        f"{name} breaks off at frame {frame}: {reason}.",
+        "The file is damaged: export or download it again.",
+    )
+
+
+def _is_steady(times: tuple[Fraction, ...], rate: Fraction, jitter: Fraction) -> bool:
+    return all(abs(time - i / rate) <= jitter for i, time in enumerate(times))
+
+
+def _look(stream: av.VideoStream, frame: av.VideoFrame) -> VideoLook:
+    codec, pixels = stream.codec_context, frame.format
+    aspect = stream.sample_aspect_ratio or Fraction(1)
+    if round(frame.rotation / 90) % 2:
+        aspect = 1 / aspect
+    if pixels.is_rgb or pixels.has_palette:
+        # H.264 that plays has no RGB. Planar RGB is what video is kept in, packed RGB is gif and the like.
+        planar = pixels.name.startswith("gbr")
+        return VideoLook(1, 1, codec.color_primaries, codec.color_trc, planar, aspect)
+    full_chroma = len(pixels.components) >= 3 and (pixels.chroma_width(16), pixels.chroma_height(16)) == (16, 16)
+    return VideoLook(codec.colorspace, codec.color_range, codec.color_primaries, codec.color_trc, full_chroma, aspect)
