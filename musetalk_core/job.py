@@ -144,8 +144,9 @@ def make_video(
     shown = shown[: features.frames]  # the rest would never be seen
     frames = frames[: shown[-1] + 1]
     looked_at = fps * len(frames) / len(shown)
-    # A saved track may be longer.
-    seen = _observe(models, frames, looked_at, settings, stages).first(len(frames))
+    seen = _observe(models, frames, looked_at, settings, stages)
+    if len(shown) == features.frames:  # a saved track of the whole clip serves a shorter voice
+        seen = seen.first(len(frames))
     track = track_faces(
         models,
         seen,

@@ -158,7 +158,7 @@ def test_the_source_frames_stay_as_they_were(release: str, synthetic: bool) -> N
     before = [frame.copy() for frame in frames]
     track = fixed_track((60, 60), (10, 10, 50, 50), [True, False, True])
     painted = [np.full((256, 256, 3), 250, np.uint8)] * 6
-    out = list(Blender(StandIns(release, synthetic), frames, track).blend(0, painted))
+    out = list(Blender(StandIns(release, synthetic), frames, track).blend([0, 1, 2, 2, 1, 0], painted))
     np.testing.assert_array_equal(frames, before)
     assert not any(np.shares_memory(shown, frame) for shown in out for frame in frames)
     assert (out[0] != frames[0]).any()

@@ -119,16 +119,16 @@ def test_frames_beyond_the_sound_are_never_touched(
     voice = write_wav(tmp_path / "voice.wav", tone(0.12, 16000)[None], 16000, "mono")
     asked = []
 
-    def clip(path: Path, limit: int) -> Clip:
-        asked.append(limit)
-        return Clip(Unreachable(pictures(3), total=1000), Fraction(25))
+    def clip(path: Path, seconds: Fraction) -> Clip:
+        asked.append(seconds)
+        times = tuple(Fraction(i, 25) for i in range(1000))
+        return Clip(Unreachable(pictures(3), total=1000), Fraction(25), times)
 
-    monkeypatch.setattr(job, "read_clip", clip)
-    monkeypatch.setattr(job, "frame_rate", lambda path: Fraction(25))
+    monkeypatch.setattr(job, "open_clip", clip)
     output = tmp_path / "out.mp4"
     outcome = job.run(synthetic_models(), Path("film.mp4"), voice, output, job.Settings(), lambda stage: silent)
     assert (outcome.frames, outcome.fps, outcome.faceless) == (3, 25, 0)
-    assert asked == [3]
+    assert asked == [Fraction(12, 100)]
     assert len(read_clip(output).frames) == 3
 
 
@@ -146,7 +146,7 @@ def test_a_blender_remembers_what_it_parsed() -> None:
     blender = Blender(models, pictures(5), track_of())
     painted = np.zeros((10, 256, 256, 3), np.uint8)
     for _ in range(3):
-        assert len(list(blender.blend(0, painted))) == 10
+        assert len(list(blender.blend([0, 1, 2, 3, 4, 4, 3, 2, 1, 0], painted))) == 10
     assert sum(models.networks.face_parse.batches) == 4
 
 
@@ -181,7 +181,7 @@ def test_faces_of_another_size_are_accepted(side: int) -> None:
     blender = Blender(StandIns(), pictures(5), track_of())
     for shown in blender.blend_all(restored[:2], 2):
         assert (shown[MOUTH] == 200).all()
-    assert [int(frame[MOUTH][0]) for frame in blender.blend(0, restored)] == [200, 200, grey(2)]
+    assert [int(frame[MOUTH][0]) for frame in blender.blend(range(3), restored)] == [200, 200, grey(2)]
 
 
 def test_a_sampled_posterior_is_repeatable_and_is_not_the_mode(synthetic_models) -> None:
@@ -217,7 +217,7 @@ def test_the_mask_mode_is_the_releases_unless_chosen(label: int, repainting: set
     def repaints(release: str, **choice) -> bool:
         models = StandIns(release)
         models.networks.face_parse = OneClass(label)
-        shown = next(Blender(models, frames, track_of([True]), **choice).blend(0, painted))
+        shown = next(Blender(models, frames, track_of([True]), **choice).blend([0], painted))
         return bool((shown[MOUTH] == 250).all())
 
     assert {mode for mode in ("jaw", "raw", "neck", "face") if repaints("1.5", mask_mode=mode)} == repainting
