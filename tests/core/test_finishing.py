@@ -146,15 +146,15 @@ def test_a_finished_face_is_nearer_to_its_frame_at_any_angle(photo, mouth, alpha
     painted = (painted.clip(20, 235) + np.array((12, -8, 5))).astype(np.uint8)
     lip = mouth + np.array((150, 110))
 
-    def off(finish: Finish) -> float:
+    def blended(detail: float, colour: float) -> np.ndarray:
         out = frame.copy()
-        blending.composite(out, painted, box, mask, square, angle, finish=finish, mouth=lip)
-        changed = np.abs(out.astype(float) - frame)
-        rows, columns = np.nonzero(changed.any(axis=2))
-        back = turn_points(np.stack((columns, rows), axis=1)[None], np.array([angle]), (700, 700))[0]
-        assert (back > np.array((148, 108))).all() and (back < np.array((551, 591))).all()
-        return changed.sum()
+        blending.composite(out, painted, box, mask, square, angle, finish=Finish(detail, colour), mouth=lip)
+        return out.astype(float)
 
-    plain, detail, colour, both = (off(Finish(*options)) for options in ((0, 0), (1, 0), (0, 1), (1, 1)))
-    assert both < 0.7 * colour < 0.7 * plain
-    assert detail < plain
+    plain, detail, colour, both = blended(0, 0), blended(1, 0), blended(0, 1), blended(1, 1)
+    off = [np.abs(out - frame).sum() for out in (plain, detail, colour, both)]
+    assert off[1] < off[0] and off[2] < 0.8 * off[0] and off[3] < 0.8 * off[2]
+    rows, columns = np.nonzero(np.abs(detail - plain).max(axis=2) > 2)
+    sharpened = turn_points(np.stack((columns, rows), axis=1)[None], np.array([angle]), (700, 700))[0]
+    assert (sharpened > box[:2] - 1.5).all() and (sharpened < box[2:] + 0.5).all()
+    assert not any(cv2.pointPolygonTest(lip.astype(np.float32), point, False) > 0 for point in sharpened)
