@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from musetalk_core import blending, face_track_file, faces, finishing, masks
+from musetalk_core import blending, face_track_file, faces, finishing, latents, masks
 from musetalk_core.drawing import write
 from musetalk_core.finishing import Finish
 from musetalk_core.networks.bisenet import SIZE
@@ -23,14 +23,17 @@ from musetalk_core.releases import RELEASES
 
 ROOT = Path(__file__).parent.parent
 PAINTED = 64  # px: stands for 256
+SCALE = latents.FACE_SIZE // PAINTED
 SHIFT = (12, -3, -10)  # levels of red, green, blue
-ZOOM, CAPTION, GAP = 3, 34, 6  # GAP and CAPTION in px of the picture
+ZOOM = 3
+CAPTION, GAP = 34, 6  # px of the picture
 RELEASE = RELEASES["1.5"]
 
 
 def main() -> None:
     frame = np.asarray(Image.open(ROOT / "assets" / "sample" / "face.jpg"))
     track = faces.make_track(face_track_file.load(ROOT / "assets" / "sample" / "face.json"), 0, RELEASE.extra_margin)
+    width, height = track.boxes[0, 2:] - track.boxes[0, :2]
     panels = [_panel("original", frame, track)]
     for title, finish in (
         ("painted (stand-in)", Finish()),
@@ -39,10 +42,17 @@ def main() -> None:
         ("detail 1, colour 1", Finish(detail=1, colour=1)),
     ):
         panels.append(_panel(title, _blended(frame, track, finish), track))
-    rows = np.concatenate(
-        [part for panel in panels for part in (panel, np.full_like(panel[:, :GAP], 255))][:-1], axis=1
+    gap = np.full_like(panels[0][:, :GAP], 255)
+    row = np.concatenate([part for panel in panels for part in (panel, gap)][:-1], axis=1)
+    lines = (
+        "No trained weights here: the painted face is the original crop brought to "
+        f"{PAINTED} x {PAINTED} and back, its colours shifted by {SHIFT}.",
+        f"The face is {width} x {height} pixels, so {PAINTED} stands for the model's 256 on a face of "
+        f"{SCALE * width} x {SCALE * height}. Shown x {ZOOM}.",
     )
-    Image.fromarray(rows).save(ROOT / "docs" / "finishing.jpg", quality=90)
+    Image.fromarray(np.concatenate([row, *(_caption(line, row.shape[1]) for line in lines)])).save(
+        ROOT / "docs" / "finishing.jpg", quality=90
+    )
 
 
 def _blended(frame: np.ndarray, track: faces.FaceTrack, finish: Finish) -> np.ndarray:
@@ -68,9 +78,14 @@ def _region(landmarks: np.ndarray, square: blending.Square) -> np.ndarray:
 def _panel(title: str, frame: np.ndarray, track: faces.FaceTrack) -> np.ndarray:
     x1, y1, x2, y2 = track.boxes[0]
     shown = frame[y1 + 20 : y2 + 10, x1 - 3 : x2 + 3]
-    caption = np.zeros((CAPTION, shown.shape[1] * ZOOM, 3), np.uint8)
-    write(caption, title, height=14, colour=(255, 255, 255))
-    return np.concatenate((caption, cv2.resize(shown, None, fx=ZOOM, fy=ZOOM, interpolation=cv2.INTER_CUBIC)))
+    zoomed = cv2.resize(shown, None, fx=ZOOM, fy=ZOOM, interpolation=cv2.INTER_CUBIC)
+    return np.concatenate((_caption(title, zoomed.shape[1]), zoomed))
+
+
+def _caption(text: str, width: int) -> np.ndarray:
+    line = np.zeros((CAPTION, width, 3), np.uint8)
+    write(line, text, height=14, colour=(255, 255, 255))
+    return line
 
 
 if __name__ == "__main__":
