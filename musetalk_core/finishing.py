@@ -1,7 +1,8 @@
 """What the painted face lacks beside its original: fine detail, and the exact colour at the seam.
 
-Both are computed in the face box, upright, on the face already resized to it. What is smooth (the
-region of the mouth, the difference in colour) is computed on a coarse grid and enlarged.
+Both are computed in the face box, upright, on the face already resized to it, and taken only from where
+the two show the same: not from the mouth, and not from a jaw that has moved. What is smooth is computed
+on a coarse grid and enlarged.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ _GROWN = 0.2  # of the mouth's width: how far round the lips the original's deta
 _FEATHER = 0.1  # of the mouth's width: standard deviation of that region's soft edge
 _COARSE = 64  # px: the coarse grid's longer side
 _REACH = 8  # cells of the coarse grid: standard deviation of the colour difference's blur
+_UNLIKE = 20  # levels off the common difference: the standard deviation of what still counts as the same
 _FLOOR = 0.01  # weight of the mean difference, which takes over far from the seam
 
 
@@ -24,8 +26,9 @@ class Finish:
     """What is done to a painted face before it is blended; nothing by default.
 
     Attributes:
-        detail: 0..1, how much of the original's fine detail is given back outside the mouth.
-        colour: 0..1, how far the face's colours are moved to the original's along the seam.
+        detail: 0..1, how much of the original's fine detail is given back outside the mouth; a face that the
+            model can hold, of 256 px or less, has lost none.
+        colour: 0..1, how far the face's colours are moved to the original's at the seam.
     """
 
     detail: float = 0.0
@@ -63,13 +66,14 @@ def apply(
         return face
     size = alpha.shape
     lips = mouth_region(mouth, size)
+    off = difference(face, original, lips.shape)
+    same = likeness(off) * (1 - lips)
     out = face
     if finish.colour > 0:
-        difference = finish.colour * colour_difference(face, original, lips, alpha)
-        out = cv2.add(out, _enlarge(difference, size), dtype=cv2.CV_8U)
+        out = cv2.add(out, _enlarge(finish.colour * seam_colour(off, same, alpha), size), dtype=cv2.CV_8U)
     if finish.detail > 0 and (size[0] > painted[0] or size[1] > painted[1]):
-        strength = _enlarge(finish.detail * (1 - lips), size)
-        out = cv2.add(out, cv2.multiply(fine_detail(original, painted), cv2.merge([strength] * 3)), dtype=cv2.CV_8U)
+        strength = cv2.merge([_enlarge(finish.detail * same, size)] * 3)
+        out = cv2.add(out, cv2.multiply(fine_detail(original, painted), strength), dtype=cv2.CV_8U)
     return out
 
 
@@ -89,28 +93,49 @@ def fine_detail(original: np.ndarray, painted: tuple[int, int]) -> np.ndarray:
     return cv2.subtract(original, coarse, dtype=cv2.CV_32F)
 
 
-def colour_difference(face: np.ndarray, original: np.ndarray, lips: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """By how much a face is off the original's colours at the seam, carried smoothly to everywhere else.
-
-    The difference is weighed by how much of both pictures shows, so it is taken where the mask is
-    neither empty nor full, and outside the mouth, which is meant to differ. Its blur is normalised
-    by the blurred weights; far from the seam it becomes the mean difference.
+def difference(face: np.ndarray, original: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """What is missing to the original, on the coarse grid: float32 (*size, 3), in levels.
 
     Args:
         face: uint8 RGB (h, w, 3).
         original: uint8 RGB (h, w, 3).
-        lips: float32 (h', w') from `mouth_region`.
+        size: (height, width) of the coarse grid.
+    """
+    small = (cv2.resize(picture, size[::-1], interpolation=cv2.INTER_AREA) for picture in (original, face))
+    return cv2.subtract(*small, dtype=cv2.CV_32F)
+
+
+def likeness(off: np.ndarray) -> np.ndarray:
+    """Where the face shows the same as the original but for a common change of colour.
+
+    Where it does not, as round a jaw that has moved, the original has neither detail nor colour to give.
+
+    Args:
+        off: float32 (h', w', 3) from `difference`.
+
+    Returns:
+        float32 (h', w'), 0..1.
+    """
+    unlike = np.square(off - np.median(off, axis=(0, 1))).mean(axis=2)
+    return np.exp(-unlike / (2 * _UNLIKE**2))
+
+
+def seam_colour(off: np.ndarray, same: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """The difference in colour at the seam, carried smoothly to everywhere else.
+
+    It is weighed by how much of both pictures shows, so it is taken where the mask is neither empty
+    nor full; its blur is normalised by the blurred weights; far from the seam it becomes the mean.
+
+    Args:
+        off: float32 (h', w', 3) from `difference`.
+        same: float32 (h', w'), 0..1: where the two pictures can be compared.
         alpha: uint8 (h, w), the mask of the blend.
 
     Returns:
         float32 (h', w', 3), levels to be added to the face.
     """
-    size = lips.shape[::-1]
-    off = cv2.subtract(
-        *(cv2.resize(picture, size, interpolation=cv2.INTER_AREA) for picture in (original, face)), dtype=cv2.CV_32F
-    )
-    shown = cv2.resize(alpha, size, interpolation=cv2.INTER_AREA).astype(np.float32) / 255
-    weight = (4 * shown * (1 - shown) * (1 - lips))[..., None]
+    shown = cv2.resize(alpha, same.shape[::-1], interpolation=cv2.INTER_AREA).astype(np.float32) / 255
+    weight = (4 * shown * (1 - shown) * same)[..., None]
     mean = (off * weight).sum(axis=(0, 1)) / (weight.sum() + 1e-6)  # a mask without an edge has no seam
     blurred = cv2.GaussianBlur(np.concatenate((off * weight, weight), axis=2), (0, 0), _REACH)
     return (blurred[..., :3] + _FLOOR * mean) / (blurred[..., 3:] + _FLOOR)

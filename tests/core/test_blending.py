@@ -129,6 +129,33 @@ def test_a_mask_of_nothing_leaves_the_frame_and_a_full_one_replaces_it() -> None
         np.testing.assert_array_equal(out, expected)
 
 
+def test_the_weight_fades_the_face_out() -> None:
+    frame, face, box = (
+        np.zeros((50, 60, 3), np.uint8),
+        np.full((256, 256, 3), 200, np.uint8),
+        np.array((10, 5, 30, 35)),
+    )
+    square = blending.blending_square(box, 1.5)
+    mask = np.full((square[2] - square[0],) * 2, 255, np.uint8)
+    shown = []
+    for weight in (0.0, 0.25, 0.5, 1.0):
+        out = frame.copy()
+        blending.composite(out, face, box, mask, square, weight=weight)
+        assert (out[5:35, 10:30] == out[5, 10]).all()
+        shown.append(int(out[5, 10, 0]))
+    np.testing.assert_allclose(shown, [0, 50, 100, 200], atol=1)
+
+
+@pytest.mark.parametrize("angle", [0.0, 20.0])
+def test_without_weight_the_frame_stays_as_it_is(angle: float) -> None:
+    frame, box = noise(50, 60), np.array((10, 5, 30, 35))
+    before = frame.copy()
+    square = blending.blending_square(box, 1.5)
+    mask = np.full((square[2] - square[0],) * 2, 255, np.uint8)
+    blending.composite(frame, noise(256, 256, 1), box, mask, square, angle, weight=0.0)
+    np.testing.assert_array_equal(frame, before)
+
+
 @given(st.integers(0, 2**32 - 1))
 @settings(max_examples=20, deadline=None)
 def test_it_blends_as_pillow_pastes(seed: int) -> None:

@@ -121,7 +121,7 @@ def test_painting_back_the_very_crop_leaves_the_frame(photo: np.ndarray, angle: 
     assert changed.sum() > 0.5 * 140 * 180  # it was painted
     level = painted_back(photo, box, 0.0)
     inherent = difference(level, photo)  # of going through 256 x 256, not turned
-    assert difference(out, frame) < 1.3 * inherent
+    assert difference(out, frame) < 1.6 * inherent  # and one more interpolation
     before, after = frame.mean(axis=2), out.mean(axis=2)
     slope = np.stack(np.gradient((before + after) / 2), axis=2)
     shift = np.linalg.lstsq(slope[changed], (after - before)[changed], rcond=None)[0]
