@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -13,7 +12,7 @@ from skimage.feature import Cascade
 HEIGHT, WIDTH = 360, 640
 HEAD = skimage.data.astronaut()[20:240, 110:330]  # a head of 220 x 220, its face about 85
 FACE = np.array((67, 52, 152, 137)) / 220  # of the head
-LARGE, SMALL = 150, 80  # heads; the small one is found at full size only
+LARGE, SMALL = 150, 62  # heads; the small one is found at full size only
 
 
 class CascadeDetector:

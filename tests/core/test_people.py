@@ -45,7 +45,9 @@ def followed(
     for i in range(frames):
         here = [n for n, person in enumerate(people) if i in person.frames]
         if hidden:
-            here = [n for n in here if all(abs(people[n].box(i)[0] - people[m].box(i)[0]) > 30 for m in here if m < n)]
+            here = [
+                n for n in here if all(abs(people[n].box(i)[0] - people[m].box(i)[0]) > 30 for m in here if m < n)
+            ]
         boxes = [people[n].box(i) + np.array([*rng.normal(0, jitter, 4), 0]) for n in here]
         order = rng.permutation(len(here))  # a detector's order means nothing
         clip.append(np.array(boxes).reshape(-1, 5)[order])
