@@ -166,11 +166,10 @@ class CopiedSound:
             if position:
                 placed = [(packet, position, samples)]
             else:
-                placed, begin = [], samples
-                for early in [packet, *reversed(unheard)]:
-                    length = round(early.duration * early.time_base / tick)
-                    begin = min(0, begin - length)
-                    placed.insert(0, (early, begin, length))
+                early, heard = [*unheard, packet], decoded[0].pts * decoded[0].time_base
+                begins = [min(0, round((each.pts * each.time_base - heard) / tick)) for each in early]
+                lengths = np.diff([*begins, samples]).tolist()
+                placed = list(zip(early, begins, lengths, strict=True))
             for each, begin, length in placed:
                 each.pts = each.dts = begin
                 each.duration, each.time_base = length, tick

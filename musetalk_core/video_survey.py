@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from .errors import MediaError
 from .media_file import Source, name_of, open_media
 from .timeline import TRAINED_FPS
+from .video_look import VideoLook, look_of
 
 if TYPE_CHECKING:  # importing PyAV takes a quarter of a second: it waits for the first file
     import av
@@ -25,25 +26,6 @@ BUFFER_FRAMES = 16
 """Decoded frames of a video are held up to so many bytes, but so many frames at least."""
 
 MILLISECOND = Fraction(1, 1000)
-
-
-@dataclass(frozen=True)
-class VideoLook:
-    """How a video codes its colours and pixels: what it takes to write one that looks the same.
-
-    Attributes:
-        matrix, primaries, transfer: Code points of ITU-T H.273; 2 is "unspecified".
-        range: 1 limited, 2 full, 0 unspecified, which players take for limited.
-        full_chroma: Whether colour is as sharp as brightness (4:4:4).
-        pixel_aspect: Width of a pixel by its height, as shown upright.
-    """
-
-    matrix: int
-    range: int
-    primaries: int
-    transfer: int
-    full_chroma: bool
-    pixel_aspect: Fraction
 
 
 @dataclass(frozen=True)
@@ -100,7 +82,7 @@ def survey_video(source: Source, seconds: Fraction | None, start: Fraction) -> S
             if first is None and moment - timing.moments[0] >= start:
                 first = number
                 capacity = max(BUFFER_FRAMES, BUFFER_BYTES // sum(plane.buffer_size for plane in frame.planes))
-                size, look = upright_size(frame), _look(stream, frame)
+                size, look = upright_size(frame), look_of(stream, frame)
             if first is not None:
                 if seconds is not None and number > first and moment - timing.moments[first] >= seconds:
                     break
@@ -238,16 +220,3 @@ def _broken(name: str, frame: int, reason: str) -> MediaError:
 
 def _is_steady(times: tuple[Fraction, ...], rate: Fraction, jitter: Fraction) -> bool:
     return all(abs(time - i / rate) <= jitter for i, time in enumerate(times))
-
-
-def _look(stream: av.VideoStream, frame: av.VideoFrame) -> VideoLook:
-    codec, pixels = stream.codec_context, frame.format
-    aspect = stream.sample_aspect_ratio or Fraction(1)
-    if round(frame.rotation / 90) % 2:
-        aspect = 1 / aspect
-    if pixels.is_rgb or pixels.has_palette:
-        # H.264 that plays has no RGB. Planar RGB is what video is kept in, packed RGB is gif and the like.
-        planar = pixels.name.startswith("gbr")
-        return VideoLook(1, 1, codec.color_primaries, codec.color_trc, planar, aspect)
-    full_chroma = len(pixels.components) >= 3 and (pixels.chroma_width(16), pixels.chroma_height(16)) == (16, 16)
-    return VideoLook(codec.colorspace, codec.color_range, codec.color_primaries, codec.color_trc, full_chroma, aspect)

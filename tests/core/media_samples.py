@@ -9,6 +9,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from musetalk_core.sound_input import Sound
 from musetalk_core.video_frames import to_rgb
@@ -34,13 +35,13 @@ def rustle(channels: int, rate: int, seconds: float = 1.0) -> Sound:
 def encode_sound(path: Path, codec: str, sound: Sound, layout: str, start: Fraction = Fraction(0)) -> None:
     """Writes a file of sound; with `start`, the sound track of an mp4 whose picture begins earlier."""
     with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=sound.rate, layout=layout)
         if start:
             picture = container.add_stream("libx264", rate=25)
             picture.width, picture.height, picture.pix_fmt = 16, 16, "yuv420p"
             for _ in range(25):
                 container.mux(picture.encode(av.VideoFrame(16, 16, "yuv420p")))
             container.mux(picture.encode(None))
-        stream = container.add_stream(codec, rate=sound.rate, layout=layout)
         frame = av.AudioFrame.from_ndarray(sound.waveform.T.reshape(1, -1).copy(), "flt", layout)
         frame.sample_rate, frame.pts, frame.time_base = sound.rate, int(start * sound.rate), Fraction(1, sound.rate)
         container.mux(stream.encode(frame))
@@ -95,7 +96,7 @@ def walk(n: int, height: int = 48, width: int = 64) -> list[np.ndarray]:
 def plain_decode(source: Path | io.BytesIO) -> list[np.ndarray]:
     """All frames of a file, one after the other."""
     with av.open(str(source) if isinstance(source, Path) else source) as container:
-        return [to_rgb(frame) for frame in container.decode(video=0)]
+        return [to_rgb(frame, VideoReformatter()) for frame in container.decode(video=0)]
 
 
 def distance(a: np.ndarray, b: np.ndarray) -> float:
