@@ -14,7 +14,8 @@ from .media_file import Source, open_media
 from .sound_input import Sound, read_sound, read_voice
 from .stills import IMAGE_SUFFIXES, read_folder, read_still
 from .video_frames import VideoFrames
-from .video_survey import VideoLook, picture_stream, survey_video
+from .video_look import VideoLook
+from .video_survey import picture_stream, survey_video
 
 __all__ = ["Clip", "Sound", "VideoLook", "frame_rate", "open_clip", "read_clip", "read_sound", "read_voice"]
 

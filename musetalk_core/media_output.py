@@ -17,7 +17,7 @@ from .errors import MediaError
 from .picture_track import PictureTrack
 from .sound_input import Sound
 from .sound_track import sound_track
-from .video_survey import VideoLook
+from .video_look import VideoLook
 
 if TYPE_CHECKING:  # importing PyAV takes a quarter of a second: it waits for the first file
     from av.container import OutputContainer

@@ -8,13 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .errors import MediaError
-from .video_survey import VideoLook
+from .video_look import FROM_RGB, STILL_LOOK, VideoLook
 
 if TYPE_CHECKING:  # importing PyAV takes a quarter of a second: it waits for the first file
     from av.container import OutputContainer
-
-STILL_LOOK = VideoLook(1, 1, 1, 1, full_chroma=False, pixel_aspect=Fraction(1))
-"""What is written where there is no source to look like: BT.709 in each of H.264's tables, and limited range."""
 
 CONVERTED_MATRICES = (1, 4, 5, 7, 9)
 """Matrices that FFmpeg converts with under their own number. The others, among them "unspecified", it takes for
@@ -34,7 +31,10 @@ class PictureTrack:
     def __init__(
         self, container: OutputContainer, shape: tuple[int, ...], fps: Fraction, look: VideoLook | None
     ) -> None:
+        from av.video.reformatter import VideoReformatter
+
         self.container, self.shape, self.fps = container, shape, fps
+        self.converter = VideoReformatter()  # setting one up anew for each frame takes longer than converting
         self.count = 0  # frames so far
         self.look = look or STILL_LOOK
         height, width, _ = shape
@@ -54,17 +54,18 @@ class PictureTrack:
     def add(self, pixels: np.ndarray) -> None:
         """Writes one frame, uint8 RGB (H, W, 3)."""
         import av
-        from av.video.reformatter import ColorRange
 
         if pixels.shape != self.shape:
             raise MediaError(
                 f"Frame {self.count} has shape {pixels.shape}, the frames before it {self.shape}.",
                 "Bring all frames to one size.",
             )
-        frame = av.VideoFrame.from_ndarray(np.pad(pixels, self.padding, mode="edge"), "rgb24").reformat(
+        frame = self.converter.reformat(
+            av.VideoFrame.from_ndarray(np.pad(pixels, self.padding, mode="edge"), "rgb24"),
             format=self.format,
             dst_colorspace=self.look.matrix if self.look.matrix in CONVERTED_MATRICES else 5,
-            dst_color_range=ColorRange.JPEG if self.look.range == 2 else ColorRange.MPEG,
+            dst_color_range=2 if self.look.range == 2 else 1,
+            interpolation=FROM_RGB,
         )
         frame.pts, frame.time_base = self.count, 1 / self.fps
         self.container.mux(self.stream.encode(frame))

@@ -6,13 +6,12 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .errors import MediaError
-from .media_file import open_media
+from .media_file import Source, open_media
 from .sound_input import Sound, sound_frames, sound_packets, sound_stream
 
 if TYPE_CHECKING:  # importing PyAV takes a quarter of a second: it waits for the first file
@@ -31,7 +30,7 @@ BLOCK = 1024  # samples given to the encoder at a time
 
 
 @contextmanager
-def sound_track(sound: Sound | Path, seconds: Fraction | None) -> Iterator[CopiedSound | EncodedSound]:
+def sound_track(sound: Sound | Source, seconds: Fraction | None) -> Iterator[CopiedSound | EncodedSound]:
     """Opens the sound for a track, which is then attached to an mp4.
 
     Args:
@@ -167,11 +166,10 @@ class CopiedSound:
             if position:
                 placed = [(packet, position, samples)]
             else:
-                placed, begin = [], samples
-                for early in [packet, *reversed(unheard)]:
-                    length = round(early.duration * early.time_base / tick)
-                    begin = min(0, begin - length)
-                    placed.insert(0, (early, begin, length))
+                early, heard = [*unheard, packet], decoded[0].pts * decoded[0].time_base
+                begins = [min(0, round((each.pts * each.time_base - heard) / tick)) for each in early]
+                lengths = np.diff([*begins, samples]).tolist()
+                placed = list(zip(early, begins, lengths, strict=True))
             for each, begin, length in placed:
                 each.pts = each.dts = begin
                 each.duration, each.time_base = length, tick

@@ -76,7 +76,9 @@ def _upright_size(path: Path) -> tuple[int, int]:
 
     try:
         with Image.open(path) as image:
-            sideways = image.getexif().get(ORIENTATION, 1) >= 5
+            # To look for EXIF behind the pixels of a png, Pillow would read them: there it is hardly ever.
+            read_exif = image.format != "PNG" or "exif" in image.info
+            sideways = read_exif and image.getexif().get(ORIENTATION, 1) >= 5
             return image.size[::-1] if sideways else image.size
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise _unreadable(path, error) from error

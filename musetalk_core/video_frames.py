@@ -11,10 +11,12 @@ import numpy as np
 
 from .errors import MediaError
 from .media_file import name_of, open_media
+from .video_look import TO_RGB
 from .video_survey import Survey, fingerprint, picture_stream
 
 if TYPE_CHECKING:  # importing PyAV takes a quarter of a second: it waits for the first file
     import av
+    from av.video.reformatter import VideoReformatter
 
 
 class VideoFrames:
@@ -30,7 +32,10 @@ class VideoFrames:
     """
 
     def __init__(self, survey: Survey) -> None:
+        from av.video.reformatter import VideoReformatter
+
         self._survey = survey
+        self._converter = VideoReformatter()
         self.held = deque(survey.head, survey.capacity)
         self._end = survey.window.start + len(survey.head)  # number of the frame after those held
         self._keys = sorted(survey.keys)
@@ -53,7 +58,7 @@ class VideoFrames:
             if self._run is None or number < self._end or (nearest or 0) > self._end:
                 self._start(nearest)
             self._advance()
-        return to_rgb(self.held[number - self._end])
+        return to_rgb(self.held[number - self._end], self._converter)
 
     def _key_before(self, number: int) -> int | None:
         index = bisect_right(self._keys, number)
@@ -104,13 +109,17 @@ class VideoFrames:
         self._by_decoding_stamp = True  # what MPEG transport streams go by
 
 
-def to_rgb(frame: av.VideoFrame) -> np.ndarray:
+def to_rgb(frame: av.VideoFrame, converter: VideoReformatter) -> np.ndarray:
     """Converts a decoded frame to uint8 RGB (H, W, 3), by its own colour tags, upright."""
     from av.video.reformatter import Colorspace
 
     # Naming both ends makes older PyAV heed the frame's matrix and range; RGB itself has no matrix.
-    rgb = frame.reformat(
-        format="rgb24", dst_colorspace=Colorspace.DEFAULT, src_color_range=frame.color_range
+    rgb = converter.reformat(
+        frame,
+        format="rgb24",
+        dst_colorspace=Colorspace.DEFAULT,
+        src_color_range=frame.color_range,
+        interpolation=TO_RGB,
     ).to_ndarray()
     # Phones film sideways and say so. Rotation is counterclockwise degrees, as in np.rot90.
     return np.ascontiguousarray(np.rot90(rgb, round(frame.rotation / 90)))

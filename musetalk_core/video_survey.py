@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from .errors import MediaError
 from .media_file import Source, name_of, open_media
+from .timeline import TRAINED_FPS
+from .video_look import VideoLook, look_of
 
 if TYPE_CHECKING:  # importing PyAV takes a quarter of a second: it waits for the first file
     import av
@@ -27,32 +29,13 @@ MILLISECOND = Fraction(1, 1000)
 
 
 @dataclass(frozen=True)
-class VideoLook:
-    """How a video codes its colours and pixels: what it takes to write one that looks the same.
-
-    Attributes:
-        matrix, primaries, transfer: Code points of ITU-T H.273; 2 is "unspecified".
-        range: 1 limited, 2 full, 0 unspecified, which players take for limited.
-        full_chroma: Whether colour is as sharp as brightness (4:4:4).
-        pixel_aspect: Width of a pixel by its height, as shown upright.
-    """
-
-    matrix: int
-    range: int
-    primaries: int
-    transfer: int
-    full_chroma: bool
-    pixel_aspect: Fraction
-
-
-@dataclass(frozen=True)
 class Survey:
     """What a pass over a video found. Frames are numbered from the first one that the decoder gives.
 
     Attributes:
         source: The video.
         window: The numbers of the frames asked for.
-        stamps: The timestamp of each frame up to the end of the window, in the stream's ticks; None where it has none.
+        stamps: The timestamp of each frame up to the window's end, in the stream's ticks; None where it has none.
         prints: A checksum of the brightness of each.
         keys: Frames that decoding can start at: their number, and their timestamp in decoding order.
         times: Seconds from the first frame of the window to each.
@@ -91,20 +74,17 @@ def survey_video(source: Source, seconds: Fraction | None, start: Fraction) -> S
         stream = picture_stream(source, container)
         rate = stream.average_rate or stream.guessed_rate
         key_stamps: dict[int, int] = {}
-        stamps, prints, moments, head = [], [], [], []
-        first = None  # number and picture of the window's first frame
+        timing = _Timing(stream.time_base, 1 / (rate or TRAINED_FPS))
+        stamps, prints, head = [], [], []
+        first = None  # number of the window's first frame
         for number, frame in enumerate(_whole_frames(name, container, stream, key_stamps)):
-            moment = None if frame.pts is None else frame.pts * stream.time_base
-            if not moments:
-                moment = moment or Fraction(0)
-            elif moment is None or moment <= moments[-1]:
-                moment = moments[-1] + 1 / (rate or 25)
-            if first is None and moment - (moments or [moment])[0] >= start:
+            moment = timing.next(frame.pts)
+            if first is None and moment - timing.moments[0] >= start:
                 first = number
                 capacity = max(BUFFER_FRAMES, BUFFER_BYTES // sum(plane.buffer_size for plane in frame.planes))
-                size, look = upright_size(frame), _look(stream, frame)
+                size, look = upright_size(frame), look_of(stream, frame)
             if first is not None:
-                if seconds is not None and number > first and moment - moments[first] >= seconds:
+                if seconds is not None and number > first and moment - timing.moments[first] >= seconds:
                     break
                 if upright_size(frame) != size:
                     width, height = upright_size(frame)
@@ -116,19 +96,18 @@ def survey_video(source: Source, seconds: Fraction | None, start: Fraction) -> S
                     head.append(frame)
             stamps.append(frame.pts)
             prints.append(fingerprint(frame))
-            moments.append(moment)
         if not stamps:
             raise MediaError(f"{name} holds no frame that can be read.", "Export or download it again.")
         if first is None:
             raise MediaError(f"{name} ends before {float(start):g} s.", "Start earlier.")
-        times = tuple(moment - moments[first] for moment in moments[first:])
+        window = range(first, len(stamps))
+        times = tuple(timing.moments[i] - timing.moments[first] for i in window)
         rates = [r for r in (stream.average_rate, stream.guessed_rate) if r]
         if rate:  # flv and the like cannot say 30000/1001
             rates.append(Fraction(round(rate) * 1000, 1001))
         jitter = max(stream.time_base, MILLISECOND)  # as far as rounding moves a timestamp
         steady = next((r for r in rates if _is_steady(times, r, jitter)), None)
         keys = {i: key_stamps[stamp] for i, stamp in enumerate(stamps) if stamp in key_stamps}
-        window = range(first, len(stamps))
         fps = steady or rate
         return Survey(source, window, stamps, prints, keys, times, fps, steady is None, look, capacity, head)
 
@@ -159,13 +138,43 @@ def upright_size(frame: av.VideoFrame) -> tuple[int, int]:
     return (frame.height, frame.width) if sideways else (frame.width, frame.height)
 
 
+class _Timing:
+    """When each frame is shown, in seconds: by its timestamp, and where that will not do by the frame rate.
+
+    Args:
+        tick: What timestamps count, seconds.
+        step: From one frame to the next, seconds.
+    """
+
+    def __init__(self, tick: Fraction, step: Fraction) -> None:
+        self.tick, self.step = tick, step
+        self.moments: list[Fraction] = []
+        self.latest: int | None = None
+        self.ordered = True
+
+    def next(self, stamp: int | None) -> Fraction:
+        """The moment of the next frame, which has this timestamp, if any."""
+        if None not in (stamp, self.latest) and stamp < self.latest:
+            # Timestamps that run backwards, as they may in avi, belong to other frames.
+            self.ordered = False
+            self.moments = [i * self.step for i in range(len(self.moments))]
+        self.latest = stamp
+        moment = stamp * self.tick if stamp is not None and self.ordered else None
+        if not self.moments:
+            moment = moment or Fraction(0)
+        elif moment is None or moment <= self.moments[-1]:
+            moment = self.moments[-1] + self.step
+        self.moments.append(moment)
+        return moment
+
+
 def _whole_frames(
     name: str, container: av.container.InputContainer, stream: av.VideoStream, key_stamps: dict[int, int]
 ) -> Iterator[av.VideoFrame]:
     """Yields the frames, and raises at the first one that is damaged or missing.
 
     Args:
-        key_stamps: Gets the timestamps of the packets that decoding can start at: in showing order, in decoding order.
+        key_stamps: Gets the timestamps of packets that decoding can start at: in showing order, in decoding order.
     """
     import av
 
@@ -211,16 +220,3 @@ def _broken(name: str, frame: int, reason: str) -> MediaError:
 
 def _is_steady(times: tuple[Fraction, ...], rate: Fraction, jitter: Fraction) -> bool:
     return all(abs(time - i / rate) <= jitter for i, time in enumerate(times))
-
-
-def _look(stream: av.VideoStream, frame: av.VideoFrame) -> VideoLook:
-    codec, pixels = stream.codec_context, frame.format
-    aspect = stream.sample_aspect_ratio or Fraction(1)
-    if round(frame.rotation / 90) % 2:
-        aspect = 1 / aspect
-    if pixels.is_rgb or pixels.has_palette:
-        # H.264 that plays has no RGB. Planar RGB is what video is kept in, packed RGB is gif and the like.
-        planar = pixels.name.startswith("gbr")
-        return VideoLook(1, 1, codec.color_primaries, codec.color_trc, planar, aspect)
-    full_chroma = len(pixels.components) >= 3 and (pixels.chroma_width(16), pixels.chroma_height(16)) == (16, 16)
-    return VideoLook(codec.colorspace, codec.color_range, codec.color_primaries, codec.color_trc, full_chroma, aspect)

@@ -18,42 +18,15 @@ from PIL import Image
 from musetalk_core.errors import MediaError
 from musetalk_core.media_input import Sound, read_clip, read_sound
 from musetalk_core.media_output import write_video
+from tests.core.media_samples import NTSC, distance, encode_sound, noise, tones
 
-NTSC = Fraction(30000, 1001)
 AAC_FRAME = 1024  # samples
-
-
-def tones(channels: int, rate: int, seconds: float = 1.0) -> Sound:
-    """A different tone in every channel: 200 Hz, 400 Hz, ..."""
-    time = np.arange(int(rate * seconds)) / rate
-    tone = [0.5 * np.sin(2 * np.pi * 200 * (i + 1) * time) for i in range(channels)]
-    return Sound(np.array(tone, np.float32), rate)
 
 
 def pitches(sound: Sound) -> list[int]:
     """The strongest frequency of each channel, Hz, to the nearest 10."""
     spectrum = np.abs(np.fft.rfft(sound.waveform))
     return [round(peak / float(sound.duration) / 10) * 10 for peak in spectrum.argmax(axis=1)]
-
-
-def encode_sound(path: Path, codec: str, sound: Sound, layout: str) -> None:
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream(codec, rate=sound.rate, layout=layout)
-        frame = av.AudioFrame.from_ndarray(sound.waveform.T.reshape(1, -1).copy(), "flt", layout)
-        frame.sample_rate, frame.pts = sound.rate, 0
-        container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-
-
-def noise(n: int, height: int = 48, width: int = 64) -> list[np.ndarray]:
-    """Frames that differ from each other and do not compress to nothing; coarse, so that they survive."""
-    rng = np.random.default_rng(0)
-    coarse = rng.integers(0, 256, (n, -(-height // 8), -(-width // 8), 3), dtype=np.uint8)
-    return list(coarse.repeat(8, 1).repeat(8, 2)[:, :height, :width])
-
-
-def distance(a: np.ndarray, b: np.ndarray) -> float:
-    return float(np.abs(a.astype(int) - b).mean())
 
 
 # Sound
