@@ -6,8 +6,10 @@ from . import host
 from .dwpose_landmarks import DWPoseLandmarks
 from .face_parse_blend import FaceParseBlend
 from .inpaint import Inpaint
+from .legacy import LegacyCutAudio, LegacyFilenames, LegacyRun
 from .load_face_track import LoadFaceTrack
 from .load_models import LoadModels
+from .musev_frames import MuseVFrames
 from .save_face_track import SaveFaceTrack
 from .vae_decode import VAEDecode
 from .vae_encode import VAEEncode
@@ -26,6 +28,10 @@ class MuseTalkExtension(ComfyExtension):
             FaceParseBlend,
             SaveFaceTrack,
             LoadFaceTrack,
+            MuseVFrames,
+            LegacyRun,
+            LegacyCutAudio,
+            LegacyFilenames,
         ]
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import os
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -163,6 +165,27 @@ def annotated_file(name: str) -> Path:
     if not path.is_file():
         raise InputError(f"There is no file {name!r}.", "Put it into ComfyUI's input folder and refresh the list.")
     return path
+
+
+def media_path(name: str) -> Path:
+    """The file or folder that a path in a widget means: absolute, or below the input folder.
+
+    Raises:
+        InputError: there is nothing of that name.
+    """
+    path = Path(folder_paths.get_input_directory(), name.strip())
+    if not name.strip() or not path.exists():
+        raise InputError(f"There is no file {name!r}.", "Give its whole path, or its name in ComfyUI's input folder.")
+    return path
+
+
+def new_temp_file(suffix: str) -> Path:
+    """A new empty file in the temp folder, which ComfyUI clears when it starts."""
+    folder = Path(folder_paths.get_temp_directory())
+    folder.mkdir(parents=True, exist_ok=True)
+    handle, path = tempfile.mkstemp(suffix, "musetalk_", folder)
+    os.close(handle)
+    return Path(path)
 
 
 def new_output_file(prefix: str, suffix: str) -> tuple[Path, str]:

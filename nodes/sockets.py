@@ -8,6 +8,7 @@ Models = io.Custom("MUSETALK_MODELS")  # musetalk_core.models.Models
 Audio = io.Custom("MUSETALK_AUDIO")  # musetalk_core.audio.AudioFeatures
 Faces = io.Custom("MUSETALK_FACES")  # musetalk_core.faces.FaceTrack
 Latents = io.Custom("MUSETALK_LATENTS")  # musetalk_core.pipeline.FaceLatents
+Filenames = io.Custom("VHS_FILENAMES")  # VideoHelperSuite's; musetalk_core.vhs_filenames
 
 
 def models_input() -> io.Input:
