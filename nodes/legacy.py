@@ -17,8 +17,8 @@ class LegacyRun(io.ComfyNode):
             node_id="MuseTalkRun",
             display_name="MuseTalk Run (older graphs)",
             category=CATEGORY,
-            description="Kept for graphs of the older pack; new ones start best from the template MuseTalk dub a "
-            "video. Uses release 1.0 where its weights are there, else 1.5.",
+            description="Kept for graphs of the older pack. In new ones, see the template MuseTalk dub a video. "
+            "Uses release 1.0 where its weights are there, else 1.5.",
             is_deprecated=True,
             inputs=[
                 io.String.Input(
