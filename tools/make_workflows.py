@@ -194,9 +194,9 @@ GRAPHS |= {
     ),
     "MuseV video to video": (
         "The person in the picture moves as the one in your video does, and speaks. MuseV wants a video of poses: "
-        "for an ordinary one, put *DWPose Estimator* of comfyui_controlnet_aux between *Load Video* and *Video Combine*. "
-        "MuseV needs at least **video_len** frames of it.\n\nNeeds the packs **ComfyUI-MuseV** (chaojie) and "
-        "**ComfyUI-VideoHelperSuite** (Kosinkadink).",
+        "for an ordinary one, put *DWPose Estimator* of comfyui_controlnet_aux between *Load Video* and *Video "
+        "Combine*. MuseV needs at least **video_len** frames of it.\n\nNeeds the packs **ComfyUI-MuseV** (chaojie) "
+        "and **ComfyUI-VideoHelperSuite** (Kosinkadink).",
         with_musev(
             ("clip", "VHS_LoadVideo", 0, {"video": "face.mp4", "format": "None"}),
             ("poses", "VHS_VideoCombine", 1, POSES),

@@ -36,7 +36,7 @@ def shown(comfy: ComfyServer, result: Result) -> list[int]:
     return [distinct.index(one) for one in content]
 
 
-CLIP = [0, 0, 0, 1, 1, 1, 2, 2, 2, 2, 3, 3]  # 0.5 s: frame i stands from i / 8 s to (i + 1) / 8 s
+CLIP = [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]  # 0.5 s: frame i stands from i / 8 s to (i + 1) / 8 s
 
 
 @pytest.mark.parametrize(

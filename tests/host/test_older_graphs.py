@@ -16,10 +16,15 @@ from tests.core.stand_ins import SAMPLE, tone, write_wav
 from tests.host import checkpoints
 from tests.host.comfy_server import ComfyServer
 from tests.host.conftest import StartComfy
-from tests.host.graphs import node
+from tests.host.graphs import Graph, node
 from tests.host.workflow import to_api
 
 OLDER = {"MuseTalkRun", "MuseTalkCupAudio", "VHS_FILENAMES_STRING_MuseTalk"}
+
+
+def running(video: str, audio: str) -> Graph:
+    run = node("MuseTalkRun", video_path=video, audio_path=audio, bbox_shift=0, batch_size=8)
+    return {"run": run, "save": node("SaveImage", images=["run", 0], filename_prefix="old")}
 
 
 @pytest.fixture(scope="module")
@@ -63,12 +68,7 @@ def test_paths_are_names_in_the_input_folder_or_whole_ones(with_weights: ComfySe
 
 
 def test_the_paths_of_another_computer_are_named(comfy: ComfyServer):
-    inputs = {"video_path": "/home/someone/face.mp4", "audio_path": "", "bbox_shift": 0, "batch_size": 8}
-    graph = {
-        "run": node("MuseTalkRun", **inputs),
-        "save": node("SaveImage", images=["run", 0], filename_prefix="old"),
-    }
-    error = comfy.run(graph).error
+    error = comfy.run(running("/home/someone/face.mp4", "older.wav")).error
     assert "There is no file '/home/someone/face.mp4'." in error and "input folder" in error
 
 
