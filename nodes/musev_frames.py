@@ -95,6 +95,7 @@ class MuseVFrames(io.ComfyNode):
             count = output_frames(frame_count(waveform.shape[1], rate, fps), count, length)
         if not count:
             raise InputError("The voice is shorter than one frame.", "Give a longer one.")
+        # The clip is made once, into an IMAGE with room for the repeats, which are then copied within it.
         out = to_image(_reported(frames, min(count, len(frames)), host.progress()), count)
         for i in range(len(frames), count):
             out[i] = out[source_frame(i, len(frames), length)]
