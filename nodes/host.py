@@ -213,6 +213,18 @@ def annotated_file(name: str) -> Path:
     return path
 
 
+def media_path(name: str) -> Path:
+    """The file or folder that a path in a widget means: absolute, or below the input folder.
+
+    Raises:
+        InputError: there is nothing of that name.
+    """
+    path = Path(folder_paths.get_input_directory(), name.strip())
+    if not name.strip() or not path.exists():
+        raise InputError(f"There is no file {name!r}.", "Give its whole path, or its name in ComfyUI's input folder.")
+    return path
+
+
 def new_output_file(prefix: str, suffix: str) -> tuple[Path, str]:
     """A new numbered file in the output folder, and its name there.
 

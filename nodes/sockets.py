@@ -11,6 +11,7 @@ Audio = io.Custom("MUSETALK_AUDIO")  # musetalk_core.audio.AudioFeatures
 Faces = io.Custom("MUSETALK_FACES")  # musetalk_core.faces.FaceTrack
 Latents = io.Custom("MUSETALK_LATENTS")  # musetalk_core.pipeline.FaceLatents
 Options = io.Custom("MUSETALK_FACE_OPTIONS")  # musetalk_core.face_options.FaceOptions
+Filenames = io.Custom("VHS_FILENAMES")  # VideoHelperSuite's; musetalk_core.vhs_filenames
 
 
 def models_input() -> io.Input:

@@ -62,6 +62,29 @@ def video(fps: object = 25.0) -> list[tuple]:
     ]
 
 
+def with_musev(*front: tuple, images: str, rate: float) -> list[tuple]:
+    """The chain behind frames of MuseV that are meant for ``rate`` frames a second."""
+    return [
+        MODELS,
+        SOURCE_IMAGE,
+        VOICE,
+        *front,
+        ("musev", "MuseTalkMuseVFrames", 2, {"images": images, "frames_per_second": rate}),
+        ("whisper", "MuseTalkWhisperEncode", 3, {"models": "models.0", "audio": "voice.0", "fps": "musev.1"}),
+        moved(landmarks("musev.0"), 3),
+        moved(encode("musev.0"), 4),
+        moved(INPAINT, 4),
+        moved(DECODE, 5),
+        moved(blend("musev.0"), 5),
+        *(moved(node, 6) for node in video("musev.1")),
+    ]
+
+
+def moved(node: tuple, column: int) -> tuple:
+    name, kind, _, inputs = node
+    return name, kind, column, inputs
+
+
 def preview(images: str = "landmarks.1") -> tuple:
     return "preview", "PreviewImage", 2, {"images": images}
 
@@ -148,6 +171,66 @@ GRAPHS = {
         ],
     ),
 }
+MUSEV_SIZE = {"ref_image": "source.0", "width": 512, "height": 512}
+POSES = {"images": "clip.0", "frame_rate": 8, "filename_prefix": "poses", "format": "video/h264-mp4"}
+GRAPHS |= {
+    "MuseV picture to talking video": (
+        "MuseV moves the head and the eyes of a picture, MuseTalk makes it speak. MuseV gives few frames, meant for "
+        "4 to 12 a second: tell *MuseTalk MuseV Frames* their rate, and it makes the 25 that MuseTalk was trained "
+        "at. They run forwards and backwards for as long as the voice lasts.\n\nNeeds the pack **ComfyUI-MuseV** "
+        "(chaojie) and its weights.",
+        with_musev(("run", "MuseVRun", 1, MUSEV_SIZE), images="run.0", rate=8.0),
+    ),
+    "MuseV with RIFE": (
+        "RIFE puts two frames between any two of MuseV, so 8 frames a second become 24; *MuseTalk MuseV Frames* "
+        "makes 25 of them. When you change **multiplier**, multiply **frames_per_second** likewise.\n\nNeeds the "
+        "packs **ComfyUI-MuseV** (chaojie) and **ComfyUI-Frame-Interpolation** (Fannovel16).",
+        with_musev(
+            ("run", "MuseVRun", 1, MUSEV_SIZE),
+            ("rife", "RIFE VFI", 1, {"frames": "run.0", "multiplier": 3}),
+            images="rife.0",
+            rate=24.0,
+        ),
+    ),
+    "MuseV video to video": (
+        "The person in the picture moves as the one in your video does, and speaks. MuseV wants a video of poses: "
+        "for an ordinary one, put *DWPose Estimator* of comfyui_controlnet_aux between *Load Video* and *Video "
+        "Combine*. MuseV needs at least **video_len** frames of it.\n\nNeeds the packs **ComfyUI-MuseV** (chaojie) "
+        "and **ComfyUI-VideoHelperSuite** (Kosinkadink).",
+        with_musev(
+            ("clip", "VHS_LoadVideo", 0, {"video": "face.mp4", "format": "None"}),
+            ("poses", "VHS_VideoCombine", 1, POSES),
+            ("path", "VHS_FILENAMES_STRING_MuseV", 1, {"filenames": "poses.0"}),
+            ("run", "MuseVRunVid2Vid", 1, {**MUSEV_SIZE, "video_path": "path.0"}),
+            images="run.0",
+            rate=8.0,
+        ),
+    ),
+    "MuseTalk with a face restorer": (
+        "MuseTalk paints 256 x 256, which looks soft on large faces. *Face Parse Blend* takes faces of any size, so "
+        "anything that improves a face may stand between it and *VAE Decode*. Here two nodes of ComfyUI hold the "
+        "place. Put a restorer there instead: *Restore Face* of facerestore_cf or *ReActor Restore Face* (GFPGAN, "
+        "CodeFormer), *FaceDetailer* of the Impact Pack, or *Upscale Image (using Model)* with a model for faces.",
+        [
+            MODELS,
+            SOURCE_IMAGE,
+            VOICE,
+            WHISPER,
+            landmarks("source.0"),
+            preview(),
+            encode("source.0"),
+            INPAINT,
+            DECODE,
+            ("larger", "ImageScaleBy", 4, {"image": "decode.0", "upscale_method": "lanczos", "scale_by": 2.0}),
+            ("sharper", "ImageSharpen", 4, {"image": "larger.0", "sharpen_radius": 2, "alpha": 0.5}),
+            moved(
+                ("blend", "MuseTalkFaceParseBlend", 4, {**blend("source.0")[3], "faces_painted": "sharper.0"}),
+                5,
+            ),
+            *(moved(node, 6) for node in video()),
+        ],
+    ),
+}
 COLUMN = 400  # px from one column of nodes to the next
 WIDTH, GAP, HEAD, SLOT, WIDGET = 340, 60, 40, 22, 28  # px
 PICTURES = {  # px shown below the widgets, by the node itself or while it runs
@@ -163,7 +246,7 @@ def workflow(title: str, text: str, graph: list[tuple], info: dict) -> dict:
     types = {name: kind for name, kind, *_ in graph}
     nodes, links, tops = [], [], defaultdict(int)
     for name, kind, column, inputs in graph:
-        sockets, values = [], []
+        sockets, values, named = [], [], {}
         for socket, (type_, options) in specification(info[kind]).items():
             value = inputs.get(socket, options.get("default"))
             linked = isinstance(value, str) and value.split(".")[0] in ids and value[-1].isdigit()
@@ -180,8 +263,9 @@ def workflow(title: str, text: str, graph: list[tuple], info: dict) -> dict:
                 sockets.append(entry)
             if widget:
                 default = options.get("default", choices(type_, options)[0] if choices(type_, options) else None)
-                values.append(default if linked else default if value is None else value)
-                if options.get("control_after_generate"):
+                values.append(default if linked or value is None else value)
+                named[socket] = values[-1]
+                if options.get("control_after_generate", socket == "seed"):
                     values.append("fixed")
         labels = list(zip(info[kind]["output_name"], info[kind]["output"], strict=True))
         height = HEAD + SLOT * max(len(sockets), len(labels)) + WIDGET * len(values) + PICTURES.get(kind, 0)
@@ -197,7 +281,8 @@ def workflow(title: str, text: str, graph: list[tuple], info: dict) -> dict:
                 "inputs": sockets,
                 "outputs": [{"name": label, "type": type_, "links": []} for label, type_ in labels],
                 "properties": {"Node name for S&R": kind},
-                "widgets_values": values + UPLOADS.get(kind, []),
+                # VideoHelperSuite's nodes save their widgets by name.
+                "widgets_values": named if kind.startswith("VHS_") else values + UPLOADS.get(kind, []),
             }
         )
         tops[column] += height + GAP

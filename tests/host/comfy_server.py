@@ -119,7 +119,8 @@ class ComfyServer(ComfyClient):
             (self.base / folder).mkdir()
         nodes = self.base / "custom_nodes"
         (nodes / "musetalk-under-test").symlink_to(REPOSITORY, target_is_directory=True)
-        (nodes / "stand_ins.py").symlink_to(Path(__file__).with_name("stand_ins.py"))
+        for file in Path(__file__).parent.glob("stand_ins*.py"):
+            (nodes / file.name).symlink_to(file)
 
     def _command(self) -> list[str]:
         return [

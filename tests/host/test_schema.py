@@ -28,13 +28,13 @@ KEPT = {"default", "min", "max", "step", "options", "control_after_generate"}
 
 
 def test_schemas_are_as_they_were(comfy):
-    ours = {name: described(info) for name, info in comfy.object_info().items() if name.startswith("MuseTalk")}
+    ours = {name: described(info) for name, info in comfy.object_info().items() if "MuseTalk" in name}
     assert ours == json.loads(SNAPSHOT.read_text()), CHANGED + json.dumps(ours, indent=1)
 
 
 def test_every_node_and_input_explains_itself(comfy):
     for name, info in comfy.object_info().items():
-        if name.startswith("MuseTalk"):
+        if "MuseTalk" in name:
             assert info["description"] and info["category"] == "MuseTalk"
             for group in ("required", "optional"):
                 for socket, (_, options) in info["input"].get(group, {}).items():
