@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-import os
-import tempfile
+import uuid
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -190,12 +189,10 @@ def video_file(path: Path) -> Input.Video:
 
 
 def new_temp_file(suffix: str) -> Path:
-    """A new empty file in the temp folder, which ComfyUI clears when it starts."""
+    """A path in the temp folder where no file is yet; ComfyUI clears the folder when it starts."""
     folder = Path(folder_paths.get_temp_directory())
     folder.mkdir(parents=True, exist_ok=True)
-    handle, path = tempfile.mkstemp(suffix, "musetalk_", folder)
-    os.close(handle)
-    return Path(path)
+    return folder / f"musetalk_{uuid.uuid4().hex}{suffix}"
 
 
 def annotated_file(name: str) -> Path:

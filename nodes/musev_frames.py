@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 from comfy_api.v0_0_2 import io
@@ -106,7 +107,7 @@ def _clip(images, filenames) -> Clip:
     if (images is None) == (filenames is None):
         raise InputError("The clip must come from images or from filenames.", "Connect one of the two, not both.")
     if filenames is not None:
-        return open_clip(vhs_filenames.last_video(filenames))
+        return open_clip(Path(vhs_filenames.last_video(filenames)))
     return Clip(ImageFrames(images), None)
 
 
