@@ -14,6 +14,10 @@ if TYPE_CHECKING:  # importing PyAV takes a quarter of a second: it waits for th
 Source = Path | io.BytesIO
 """A file by its path, or its whole content as a host hands it over."""
 
+CUT_SHORT = 0.5
+"""Seconds by which a file may end before the length its header promises. Headers round, and the last
+frame of many files has no duration; what is missing beyond this was cut off."""
+
 
 def name_of(source: Source) -> str:
     """What messages call it."""

@@ -41,11 +41,13 @@ class PictureTrack:
         odd = height % 2 or width % 2
         # Without a source to be true to, a doubled edge plays in more places than full chroma does.
         self.format = "yuv444p" if self.look.full_chroma or (look and odd) else "yuv420p"
-        self.padding = ((0, 0),) * 3 if self.format == "yuv444p" else ((0, height % 2), (0, width % 2), (0, 0))
+        self.padding = None
+        if odd and self.format == "yuv420p":
+            self.padding = ((0, height % 2), (0, width % 2), (0, 0))
+            height, width = height + height % 2, width + width % 2
         self.stream = container.add_stream("libx264", rate=fps, options={"crf": "18"})
         self.stream.pix_fmt = self.format
-        self.stream.height = height + self.padding[0][1]
-        self.stream.width = width + self.padding[1][1]
+        self.stream.height, self.stream.width = height, width
         codec = self.stream.codec_context
         codec.sample_aspect_ratio = self.look.pixel_aspect
         codec.colorspace, codec.color_range = self.look.matrix, self.look.range
@@ -60,8 +62,10 @@ class PictureTrack:
                 f"Frame {self.count} has shape {pixels.shape}, the frames before it {self.shape}.",
                 "Bring all frames to one size.",
             )
+        if self.padding:
+            pixels = np.pad(pixels, self.padding, mode="edge")
         frame = self.converter.reformat(
-            av.VideoFrame.from_ndarray(np.pad(pixels, self.padding, mode="edge"), "rgb24"),
+            av.VideoFrame.from_ndarray(pixels, "rgb24"),
             format=self.format,
             dst_colorspace=self.look.matrix if self.look.matrix in CONVERTED_MATRICES else 5,
             dst_color_range=2 if self.look.range == 2 else 1,

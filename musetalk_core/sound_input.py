@@ -11,13 +11,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .errors import MediaError
-from .media_file import Source, name_of, open_media
+from .media_file import CUT_SHORT, Source, name_of, open_media
 
 if TYPE_CHECKING:  # importing PyAV takes a quarter of a second: it waits for the first file
     import av
-
-CUT_SHORT = 0.5
-"""Seconds by which sound that ends in rubbish may end before the length its header promises."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,7 +35,7 @@ class VideoFrames:
     def __init__(self, survey: Survey) -> None:
         from av.video.reformatter import VideoReformatter
 
-        self._survey = survey
+        self._survey = replace(survey, head=[])  # held below, and not for longer than there
         self._converter = VideoReformatter()
         self.held = deque(survey.head, survey.capacity)
         self._end = survey.window.start + len(survey.head)  # number of the frame after those held

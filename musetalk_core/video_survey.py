@@ -10,16 +10,12 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from .errors import MediaError
-from .media_file import Source, name_of, open_media
+from .media_file import CUT_SHORT, Source, name_of, open_media
 from .timeline import TRAINED_FPS
 from .video_look import VideoLook, look_of
 
 if TYPE_CHECKING:  # importing PyAV takes a quarter of a second: it waits for the first file
     import av
-
-CUT_SHORT = 0.5
-"""Seconds by which a file may end before the length its header promises. Headers round, and the last
-frame of many files has no duration; what is missing beyond this was cut off."""
 
 BUFFER_BYTES = 128 * 2**20
 BUFFER_FRAMES = 16

@@ -109,7 +109,7 @@ def test_the_sample_speaks_with_its_track_and_any_voice(tmp_path: Path) -> None:
     face = read_clip(SAMPLE / "face.jpg").frames[0].astype(int)
     changed = np.abs(clip.frames[0] - face).max(axis=2) > 60
     assert changed[120:188, 179:272].mean() > 0.2  # the mouth, repainted with noise
-    assert not changed[250:].any()
+    assert changed[250:].mean() < 0.001  # compression moves single pixels at the edges of colours
     assert read_sound(tmp_path / "out.mp4").waveform.shape[0] == 2
 
 
