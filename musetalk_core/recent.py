@@ -1,4 +1,4 @@
-"""Remembering the latest results, up to a number of bytes."""
+"""Remembering the latest results, up to a size."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ Value = TypeVar("Value")
 
 
 class Recent(Generic[Key, Value]):
-    """Values by key, of which the least recently used go when they take more than ``limit`` bytes.
+    """Values by key, of which the least recently used go when they are together larger than ``limit``.
 
     A short clip played again and again is computed once; a long one is computed anew where it is
     shown again, in bounded memory.
 
     Args:
-        limit: Bytes.
-        size: Bytes of a value.
+        limit: Of all values, such as bytes.
+        size: Of a value.
     """
 
     def __init__(self, limit: int, size: Callable[[Value], int]) -> None:
         self._limit = limit
         self._size = size
         self._entries: OrderedDict[Key, Value] = OrderedDict()
-        self._bytes = 0
+        self._held = 0
 
     def all(self, keys: Iterable[Key], compute: Callable[[list[Key]], Iterable[Value]]) -> dict[Key, Value]:
         """The values of all the keys, of which those not remembered are computed in one call.
@@ -42,7 +42,7 @@ class Recent(Generic[Key, Value]):
                 self._entries.move_to_end(key)
                 continue
             self._entries[key] = value
-            self._bytes += self._size(value)
-            while self._bytes > self._limit:
-                self._bytes -= self._size(self._entries.popitem(last=False)[1])
+            self._held += self._size(value)
+            while self._held > self._limit:
+                self._held -= self._size(self._entries.popitem(last=False)[1])
         return found

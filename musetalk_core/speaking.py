@@ -59,6 +59,7 @@ def lip_sync(
         InputError: frames, track, features and models do not belong together.
     """
     faces.require_fit(frames, track)
+    frames = _Latest(frames, batch_size)
     done = 0
 
     def between(*_) -> None:  # a batch takes long on a slow machine: let it be stopped in the middle
@@ -80,6 +81,20 @@ def lip_sync(
         for frame in blender.blend(sources, painted, weight):
             yield frame
         progress(batch.stop, len(order), frame)
+
+
+class _Latest(Sequence):
+    """Frames of which the latest are remembered: a batch's are cut, parsed and blended one after the other."""
+
+    def __init__(self, frames: Frames, count: int) -> None:
+        self._frames = frames
+        self._recent: Recent[int, np.ndarray] = Recent(count, lambda frame: 1)
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        return self._recent.all([index], lambda new: [self._frames[index]])[index]
 
 
 class _EncodedOnDemand:
