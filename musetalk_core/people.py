@@ -73,8 +73,8 @@ class Follower:
 
     @property
     def following(self) -> bool:
-        """Whether somebody is chosen already."""
-        return self._chosen is not None
+        """Whether somebody is chosen, and in sight or waited for."""
+        return self._chosen is not None and not self._gone(self._chosen)
 
     def twin(self) -> Follower:
         """An independent copy, to try a step with."""

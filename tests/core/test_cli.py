@@ -249,7 +249,7 @@ def test_a_face_track_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.
 def test_a_clip_without_a_face_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(s3fd, "detect", lambda network, frames: [np.empty((0, 5))] * len(frames))
+    monkeypatch.setattr(s3fd, "detect", lambda network, frames: [np.zeros((0, 5))] * len(frames))
     Image.fromarray(pictures(1)[0]).save(tmp_path / "wall.png")
     assert run(tmp_path, tmp_path / "wall.png", speech(tmp_path, 0.04)) == 1
     refused(tmp_path, capsys, "No face was found")

@@ -108,7 +108,7 @@ def test_turned_faces_are_cut_and_blended_turned() -> None:
     models.networks.vae.encode = lambda pixels, noise=None: seen.append(pixels[1]) or encode(pixels, noise)
     (out,) = lip_sync(models, [frame], track, counted_rows(1))
     top, bottom = seen[0][:, :120].mean(), seen[0][:, 136:].mean()
-    assert top > 0.5 and bottom == -1
+    assert top > 0.5 and bottom < -0.6
     changed = (out != frame).any(axis=2)
     assert changed[20:44, 34:46].mean() > 0.9  # the lower half of the face lies on the right
     assert not changed[:, :24].any()
