@@ -107,6 +107,24 @@ GRAPHS = {
             *video(),
         ],
     ),
+    "MuseTalk lip sync a video": (
+        "The whole job in one node, for videos of any length: frames pass through a few at a time, so memory does not "
+        "grow with the clip, and size, rate and colours stay the video's own. *Face Options* is for clips with "
+        "several faces, with frames without a face, or with tilted heads; without it the defaults hold.",
+        [
+            MODELS,
+            ("clip", "LoadVideo", 0, {"file": "face.mp4"}),
+            VOICE,
+            ("options", "MuseTalkFaceOptions", 1, {}),
+            (
+                "speak",
+                "MuseTalkLipSyncVideo",
+                2,
+                {"models": "models.0", "audio": "voice.0", "video": "clip.0", "face_options": "options.0"},
+            ),
+            ("save", "SaveVideo", 3, {"video": "speak.0", "filename_prefix": "video/MuseTalk"}),
+        ],
+    ),
     "MuseTalk dub a video": (
         "A video speaks with a new voice, at the video's own frame rate. Frames run forwards and backwards when the "
         "voice lasts longer than the video. Choose your video in *Load Video*.",
@@ -236,7 +254,7 @@ WIDTH, GAP, HEAD, SLOT, WIDGET = 340, 60, 40, 22, 28  # px
 PICTURES = {  # px shown below the widgets, by the node itself or while it runs
     **dict.fromkeys(("LoadImage", "LoadVideo", "PreviewImage"), 300),
     **dict.fromkeys(("MuseTalkDWPoseLandmarks", "MuseTalkVAEEncode"), 240),
-    **dict.fromkeys(("MuseTalkVAEDecode", "MuseTalkFaceParseBlend", "SaveVideo"), 240),
+    **dict.fromkeys(("MuseTalkVAEDecode", "MuseTalkFaceParseBlend", "MuseTalkLipSyncVideo", "SaveVideo"), 240),
     "LoadAudio": 80,
 }
 
