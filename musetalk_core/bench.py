@@ -81,11 +81,13 @@ def _stages(models: Models, size: tuple[int, int], batch_size: int) -> dict[str,
     batch = range(batch_size)
     predicted = pipeline.predict(models, encoded, features, frames=batch)
     blender = Blender(models, frames, track)
+    reduced = observing.reduced_frame(frames[0])[None]
     list(blender.blend(batch, crops))  # parses, so that the stage below only blends
     return {
         "whisper": (features.frames, lambda: pipeline.encode_audio(models, sound, SAMPLE_RATE, _FPS)),
         "dwpose": (batch_size, lambda: faces.estimate_keypoints(models.dwpose(), frames)),
         "s3fd": (1, lambda: s3fd.detect(models.s3fd(), frames[:1])),
+        "s3fd reduced": (1, lambda: s3fd.detect(models.s3fd(), reduced)),
         "vae encode": (batch_size, lambda: pipeline.encode_faces(models, frames, track, batch_size)),
         "unet": (batch_size, lambda: pipeline.predict(models, encoded, features, batch_size, batch)),
         "vae decode": (batch_size, lambda: pipeline.decode(models, predicted, batch_size)),

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from . import blending, masks
+from .errors import InputError
 from .faces import FaceTrack, require_fit
 from .finishing import NO_FINISH, OUTER_LIP, Finish
 from .models import Models
@@ -72,6 +73,11 @@ class Blender:
         Yields:
             uint8 RGB (H, W, 3) each.
         """
+        if weights is not None and len(weights) < len(painted):
+            raise InputError(
+                f"The audio features last {len(weights)} frames, but there are {len(painted)} painted faces.",
+                "Connect the audio features that the faces were painted with.",
+            )
         for start in range(0, len(painted), batch_size):
             stop = min(start + batch_size, len(painted))
             sources = [source_frame(i, len(self._track), self._track.length) for i in range(start, stop)]

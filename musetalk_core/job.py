@@ -113,7 +113,7 @@ def run(
         if not path.parent.is_dir():  # told now, not after minutes of work
             raise MediaError(f"{path} cannot be written: there is no such folder.", "Make it, or choose another.")
     heard = read_voice(voice)
-    clip = open_clip(source, heard.duration)
+    clip = open_clip(source, heard.duration, progress=stages("open"))
     return make_video(models, clip, heard, voice, output, settings, stages, mark)
 
 
@@ -201,7 +201,7 @@ def conformed(clip: Clip, fps: Fraction | None) -> tuple[Frames, list[int], Frac
     if fps in (None, clip.fps) and not clip.variable:
         return clip.frames, everything, clip.fps
     fps = fps or exact_rate(clip.fps)
-    shown = on_screen(clip.times, clip.times[-1] + 1 / clip.fps, fps)
+    shown = on_screen(clip.times, clip.end or clip.times[-1] + 1 / clip.fps, fps)
     used = sorted(set(shown))
     if len(used) < len(clip.frames):
         log.info(

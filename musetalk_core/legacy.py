@@ -50,7 +50,7 @@ def speak(
         MuseTalkError: whatever is wrong with the files or the weights.
     """
     sound = read_voice(voice)
-    clip = open_clip(source, sound.duration)
+    clip = open_clip(source, sound.duration, progress=progress)
     features = pipeline.listen(models, sound.waveform, sound.rate, clip.fps or TRAINED_FPS)
     frames = clip.frames[: features.frames]
     track = track_faces(models, observe_faces(models, frames, batch_size, progress=progress), bbox_shift)

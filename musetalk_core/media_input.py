@@ -11,6 +11,7 @@ import numpy as np
 
 from .lazy_frames import LazyFrames
 from .media_file import Source, open_media
+from .progress import Progress, silent
 from .sound_input import Sound, read_sound, read_voice
 from .stills import IMAGE_SUFFIXES, read_folder, read_still
 from .video_frames import VideoFrames
@@ -33,6 +34,8 @@ class Clip:
         variable: Whether the spacing of the frames varies by more than timestamps are rounded. Where
             it does not, frame i is shown at i / fps.
         look: What it takes to write a video that looks the same; None for stills.
+        end: Seconds from the first frame to when the last goes; as long after it as a frame lasts on
+            average when None.
     """
 
     frames: Sequence[np.ndarray]
@@ -40,9 +43,15 @@ class Clip:
     times: tuple[Fraction, ...] | None = None
     variable: bool = False
     look: VideoLook | None = None
+    end: Fraction | None = None
 
 
-def open_clip(source: Source, seconds: Fraction | None = None, start: Fraction = Fraction(0)) -> Clip:
+def open_clip(
+    source: Source,
+    seconds: Fraction | None = None,
+    start: Fraction = Fraction(0),
+    progress: Progress = silent,
+) -> Clip:
     """Opens a video, a still image, or a folder of still images, upright and in RGB.
 
     A video is decoded once from its beginning to the end of what is wanted, to count its frames and to check
@@ -53,6 +62,7 @@ def open_clip(source: Source, seconds: Fraction | None = None, start: Fraction =
         source: The file or folder, or the content of a video file.
         seconds: Of a video, how long a piece is wanted: the frames that start before that; None is all.
         start: Of a video, seconds from its first frame to where the piece begins.
+        progress: Called now and then while a video is decoded; its total is an estimate.
 
     Returns:
         The frames; at least one.
@@ -65,9 +75,9 @@ def open_clip(source: Source, seconds: Fraction | None = None, start: Fraction =
         return Clip(read_folder(source), None)
     if _is_still(source):
         return Clip([read_still(source)], None)
-    survey = survey_video(source, seconds, start)
+    survey = survey_video(source, seconds, start, progress)
     frames = LazyFrames(VideoFrames(survey), survey.window)
-    return Clip(frames, survey.fps, survey.times, survey.variable, survey.look)
+    return Clip(frames, survey.fps, survey.times, survey.variable, survey.look, survey.end)
 
 
 def read_clip(path: str | Path, max_frames: int | None = None) -> Clip:
@@ -75,7 +85,10 @@ def read_clip(path: str | Path, max_frames: int | None = None) -> Clip:
     path = Path(path)
     rate = frame_rate(path)
     clip = open_clip(path, max_frames / rate if max_frames and rate else None)
-    return replace(clip, frames=clip.frames[:max_frames], times=clip.times and clip.times[:max_frames])
+    times, end = clip.times, clip.end
+    if times and max_frames and max_frames < len(times):
+        times, end = times[:max_frames], times[max_frames]
+    return replace(clip, frames=clip.frames[:max_frames], times=times, end=end)
 
 
 def frame_rate(path: str | Path) -> Fraction | None:

@@ -200,7 +200,7 @@ class _Detector:
     def reduced(self, frames: list[np.ndarray]) -> list[np.ndarray]:
         """All faces seen with the longer side at 640 pixels, in pixels of the frame."""
         found: list[np.ndarray] = []
-        for part in _parts([_reduce(frame) for frame in frames]):
+        for part in _parts([reduced_frame(frame) for frame in frames]):
             found += s3fd.detect(self._models.s3fd(sum(frame[..., 0].size for frame in part)), np.stack(part))
         return [_enlarge(boxes, frame) for boxes, frame in zip(found, frames, strict=True)]
 
@@ -220,7 +220,8 @@ def _parts(frames: list[np.ndarray]) -> Iterator[list[np.ndarray]]:
             yield frames[start : start + size]
 
 
-def _reduce(frame: np.ndarray) -> np.ndarray:
+def reduced_frame(frame: np.ndarray) -> np.ndarray:
+    """A uint8 RGB frame with its longer side at 640 pixels; as it is where it is smaller."""
     height, width = frame.shape[:2]
     zoom = min(1.0, _REDUCED_SIDE / max(height, width))
     size = (max(1, round(width * zoom)), max(1, round(height * zoom)))

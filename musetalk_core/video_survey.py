@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from .errors import MediaError
 from .media_file import CUT_SHORT, Source, name_of, open_media
+from .progress import Progress, silent
 from .timeline import TRAINED_FPS
 from .video_look import VideoLook, look_of
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:  # importing PyAV takes a quarter of a second: it waits for th
 BUFFER_BYTES = 128 * 2**20
 BUFFER_FRAMES = 16
 """Decoded frames of a video are held up to so many bytes, but so many frames at least."""
+
+_REPORTED = 100  # frames between two reports of progress
 
 MILLISECOND = Fraction(1, 1000)
 
@@ -35,6 +38,7 @@ class Survey:
         prints: A checksum of the brightness of each.
         keys: Frames that decoding can start at: their number, and their timestamp in decoding order.
         times: Seconds from the first frame of the window to each.
+        end: Seconds from there to when the last goes.
         fps, variable, look: As in `Clip`.
         capacity: How many decoded frames to hold.
         head: The first frames of the window, decoded, at most `capacity`.
@@ -46,6 +50,7 @@ class Survey:
     prints: list[int]
     keys: dict[int, int]
     times: tuple[Fraction, ...]
+    end: Fraction
     fps: Fraction | None
     variable: bool
     look: VideoLook
@@ -53,13 +58,14 @@ class Survey:
     head: list[av.VideoFrame]
 
 
-def survey_video(source: Source, seconds: Fraction | None, start: Fraction) -> Survey:
+def survey_video(source: Source, seconds: Fraction | None, start: Fraction, progress: Progress = silent) -> Survey:
     """Decodes a video from its beginning to the end of what is wanted.
 
     Args:
         source: The video.
         seconds: How long a piece is wanted: the frames that start before that; None is all.
         start: Seconds from the video's first frame to where the piece begins.
+        progress: Called every hundred frames.
 
     Raises:
         MediaError: The file holds no picture, ends before `start`, changes its size midway, or is damaged:
@@ -75,6 +81,8 @@ def survey_video(source: Source, seconds: Fraction | None, start: Fraction) -> S
         first = None  # number of the window's first frame
         for number, frame in enumerate(_whole_frames(name, container, stream, key_stamps)):
             moment = timing.next(frame.pts)
+            if number % _REPORTED == _REPORTED - 1:
+                progress(number + 1, _expected(container, stream, seconds, start), None)
             if first is None and moment - timing.moments[0] >= start:
                 first = number
                 capacity = max(BUFFER_FRAMES, BUFFER_BYTES // sum(plane.buffer_size for plane in frame.planes))
@@ -97,15 +105,29 @@ def survey_video(source: Source, seconds: Fraction | None, start: Fraction) -> S
         if first is None:
             raise MediaError(f"{name} ends before {float(start):g} s.", "Start earlier.")
         window = range(first, len(stamps))
-        times = tuple(timing.moments[i] - timing.moments[first] for i in window)
+        # Where the window ends before the video, one more than frames: the last may stay on screen for long.
+        moments = tuple(moment - timing.moments[first] for moment in timing.moments[first:])
+        times = moments[: len(window)]
+        end = moments[-1] if len(moments) > len(window) else times[-1] + timing.step
         rates = [r for r in (stream.average_rate, stream.guessed_rate) if r]
         if rate:  # flv and the like cannot say 30000/1001
             rates.append(Fraction(round(rate) * 1000, 1001))
         jitter = max(stream.time_base, MILLISECOND)  # as far as rounding moves a timestamp
-        steady = next((r for r in rates if _is_steady(times, r, jitter)), None)
+        steady = next((r for r in rates if _is_steady(moments, r, jitter)), None)
         keys = {i: key_stamps[stamp] for i, stamp in enumerate(stamps) if stamp in key_stamps}
         fps = steady or rate
-        return Survey(source, window, stamps, prints, keys, times, fps, steady is None, look, capacity, head)
+        return Survey(source, window, stamps, prints, keys, times, end, fps, steady is None, look, capacity, head)
+
+
+def _expected(
+    container: av.container.InputContainer, stream: av.VideoStream, seconds: Fraction | None, start: Fraction
+) -> int:
+    """About how many frames a survey decodes, by what the file says of itself."""
+    import av
+
+    whole = Fraction(container.duration or 0, av.time_base)
+    wanted = whole if seconds is None else start + seconds
+    return int(min(wanted, whole or wanted) * (stream.average_rate or stream.guessed_rate or TRAINED_FPS))
 
 
 def picture_stream(source: Source, container: av.container.InputContainer) -> av.VideoStream:

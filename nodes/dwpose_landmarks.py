@@ -78,7 +78,7 @@ class DWPoseLandmarks(io.ComfyNode):
                 io.Int.Output(display_name="shift_min", tooltip="Lowest usable bbox_shift."),
                 io.Int.Output(display_name="shift_max", tooltip="Highest usable bbox_shift."),
                 io.Int.Output(
-                    display_name="faceless", tooltip="Frames without a face, which pass through untouched."
+                    display_name="faceless", tooltip="How many frames have no face and pass through untouched."
                 ),
             ],
         )

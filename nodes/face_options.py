@@ -36,23 +36,31 @@ class FaceOptionsNode(io.ComfyNode):
                     "face, the one at a position counted from the left, the one at or nearest to a point, or the one "
                     "most like the picture.",
                 ),
-                io.Int.Input("position", default=1, min=1, max=99, tooltip="For from the left: 1 is the leftmost."),
-                io.Int.Input("x", default=0, min=0, max=16384, tooltip="For at a point, in pixels from the left."),
-                io.Int.Input("y", default=0, min=0, max=16384, tooltip="For at a point, in pixels from the top."),
+                io.Int.Input("position", default=1, min=1, max=99, tooltip="For 'from the left': 1 is the leftmost."),
+                io.Int.Input("x", default=0, min=0, max=16384, tooltip="For 'at a point', in pixels from the left."),
+                io.Int.Input("y", default=0, min=0, max=16384, tooltip="For 'at a point', in pixels from the top."),
                 io.Combo.Input(
                     "no_face",
                     options=list(_NO_FACE),
                     default="pass through",
                     tooltip="Frames without a face. pass through: they stay as they are. hold the last box: the "
-                    "mouth goes on where the face was last, for up to hold_frames frames. stop: an error names them.",
+                    "mouth goes on where the face was last, for up to hold_frames frames, never across a cut. stop: "
+                    "an error names them.",
                 ),
-                io.Int.Input("hold_frames", default=12, min=1, max=1000, tooltip="For hold the last box."),
+                io.Int.Input(
+                    "hold_frames",
+                    default=12,
+                    min=1,
+                    max=1000,
+                    tooltip="For 'hold the last box': frames of each gap that it bridges at most.",
+                ),
                 io.Combo.Input(
                     "detection",
                     options=["auto", "exact"],
                     default="auto",
-                    tooltip="auto: the face detector runs only where the pose scores leave doubt. exact: in full "
-                    "resolution on every frame, as the original code does; many times slower.",
+                    tooltip="auto: the face detector sees the frames whose pose scores leave doubt, or all where a "
+                    "face is chosen, made smaller. exact: all frames in full resolution, as in the original code; "
+                    "many times slower.",
                 ),
                 io.Boolean.Input(
                     "upright",
@@ -61,7 +69,7 @@ class FaceOptionsNode(io.ComfyNode):
                     "upright faces.",
                 ),
                 io.Image.Input(
-                    "picture", optional=True, tooltip="For like the picture: the person as they look in the clip."
+                    "picture", optional=True, tooltip="For 'like the picture': the person as they look in the clip."
                 ),
             ],
             outputs=[Options.Output(display_name="face_options", tooltip="Goes to face_options.")],

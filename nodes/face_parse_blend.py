@@ -20,8 +20,8 @@ class FaceParseBlend(io.ComfyNode):
             node_id="MuseTalkFaceParseBlend",
             display_name="MuseTalk Face Parse Blend",
             category=CATEGORY,
-            description="Puts each painted face back into its frame along a mask that follows the face. Frames run "
-            "forwards and backwards for as long as there are faces.",
+            description="Puts each painted face back into its frame along a mask that follows the face. Where the "
+            "voice outlasts the clip, frames repeat as the face track's length says.",
             inputs=[
                 models_input(),
                 io.Image.Input("images", tooltip="The same frames the faces were found in."),
@@ -49,7 +49,8 @@ class FaceParseBlend(io.ComfyNode):
                 Audio.Input(
                     "audio_features",
                     optional=True,
-                    tooltip="Connect it to show the original mouth while the voice is silent.",
+                    tooltip="The same as for MuseTalk Inpaint. Connect it to show the original mouth while the voice "
+                    "is silent.",
                 ),
             ],
             outputs=[

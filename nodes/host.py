@@ -180,7 +180,9 @@ def open_clip(video: Input.Video | None, image: Tensor | None, seconds: Fraction
     if duration:
         seconds = min(seconds, Fraction(duration))
     source = video.get_stream_source()  # a path, or a file in memory
-    return media_input.open_clip(source if hasattr(source, "read") else Path(source), seconds, Fraction(start))
+    return media_input.open_clip(
+        source if hasattr(source, "read") else Path(source), seconds, Fraction(start), progress()
+    )
 
 
 def video_file(path: Path) -> Input.Video:

@@ -35,7 +35,11 @@ class LipSyncVideo(io.ComfyNode):
             "video out. Frames pass through a few at a time, so that memory does not grow with the length.",
             inputs=[
                 models_input(),
-                io.Audio.Input("audio", tooltip="The voice. All of it goes into the video."),
+                io.Audio.Input(
+                    "audio",
+                    tooltip="The voice: any rate, channels and language. The video lasts as long as it does, unless "
+                    "length says trim.",
+                ),
                 io.Int.Input(
                     "bbox_shift",
                     default=0,
@@ -55,8 +59,8 @@ class LipSyncVideo(io.ComfyNode):
                     "fps",
                     options=list(_FPS),
                     default="keep",
-                    tooltip="Frame rate of the video. keep: the source's own, exactly. 25: what MuseTalk was trained "
-                    "at. Pictures play at 25.",
+                    tooltip="Frame rate of the video. keep: the source's own, exactly; one that varies becomes "
+                    "constant at its average. 25: what MuseTalk was trained at. Pictures play at 25.",
                 ),
                 length_input(),
                 smoothing_input(LIGHT_SMOOTHING),
@@ -69,18 +73,22 @@ class LipSyncVideo(io.ComfyNode):
                 ),
                 detail_input(),
                 colour_match_input(),
-                io.Video.Input("video", optional=True, tooltip="The face as a video. Or connect image."),
+                io.Video.Input(
+                    "video",
+                    optional=True,
+                    tooltip="The face as a video. Its own sound is not used. Or connect image.",
+                ),
                 io.Image.Input(
                     "image", optional=True, tooltip="The face as one picture, or as pictures to be played at 25 fps."
                 ),
                 options_input(),
             ],
             outputs=[
-                io.Video.Output(display_name="video", tooltip="Finished, with the voice."),
+                io.Video.Output(display_name="video", tooltip="Finished, with the voice. Keep it with Save Video."),
                 io.Int.Output(display_name="frame_count", tooltip="Frames of the video."),
                 io.Int.Output(
                     display_name="faceless",
-                    tooltip="Source frames in which there is no face, and which passed through untouched.",
+                    tooltip="How many frames of the source have no face and passed through untouched.",
                 ),
             ],
         )

@@ -42,7 +42,7 @@ class LoadFaceTrack(io.ComfyNode):
                 ),
                 length_input(),
                 smoothing_input(0.0),
-                options_input(),
+                options_input("Only no_face, hold_frames and upright matter here: the faces are already found."),
             ],
             outputs=[
                 Faces.Output(display_name="faces", tooltip="Landmarks and box for each frame."),

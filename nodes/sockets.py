@@ -47,7 +47,7 @@ def smoothing_input(default: float) -> io.Input:
         max=1.0,
         step=0.05,
         optional=True,
-        tooltip="Steadies the face box. 0 follows every landmark as it is found.",
+        tooltip="Steadies the face box over time. 0 follows every landmark as it is found.",
     )
 
 
@@ -59,8 +59,8 @@ def detail_input() -> io.Input:
         max=1.0,
         step=0.05,
         optional=True,
-        tooltip="For faces larger than 256 pixels: gives the skin the fine detail of the original back, outside the "
-        "mouth.",
+        tooltip="For faces larger than the painted ones, which are 256 pixels: gives the skin the fine detail of the "
+        "original back, outside the mouth.",
     )
 
 
@@ -72,9 +72,10 @@ def colour_match_input() -> io.Input:
         max=1.0,
         step=0.05,
         optional=True,
-        tooltip="Moves the painted face's colours to the original's where a seam shows.",
+        tooltip="Moves the painted face's colours to the original's along the seam.",
     )
 
 
-def options_input() -> io.Input:
-    return Options.Input("face_options", optional=True, tooltip="From MuseTalk Face Options.")
+def options_input(note: str = "") -> io.Input:
+    tooltip = f"From MuseTalk Face Options. {note}".strip()
+    return Options.Input("face_options", optional=True, tooltip=tooltip)

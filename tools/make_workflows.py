@@ -108,9 +108,10 @@ GRAPHS = {
         ],
     ),
     "MuseTalk lip sync a video": (
-        "The whole job in one node, for videos of any length: frames pass through a few at a time, so memory does not "
-        "grow with the clip, and size, rate and colours stay the video's own. *Face Options* is for clips with "
-        "several faces, with frames without a face, or with tilted heads; without it the defaults hold.",
+        "The whole job in one node, for videos of any length: frames pass through a few at a time, so memory does "
+        "not grow with the clip, and size, rate and colours stay the video's own. *Face Options* is for clips with "
+        "several faces, with frames without a face, or with tilted heads; without it the defaults hold. Choose "
+        "your video in *Load Video*.",
         [
             MODELS,
             ("clip", "LoadVideo", 0, {"file": "face.mp4"}),

@@ -386,7 +386,7 @@ def test_the_bench_has_every_stage(capsys: pytest.CaptureFixture, monkeypatch: p
     assert main([*arguments, "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert (report["frame"], report["batch_size"]) == ("64 x 64", 1)
-    stages = ["whisper", "dwpose", "s3fd", "vae encode", "unet", "vae decode", "face parse", "blend"]
+    stages = ["whisper", "dwpose", "s3fd", "s3fd reduced", "vae encode", "unet", "vae decode", "face parse", "blend"]
     assert list(report["stages"]) == stages
     for name, row in report["stages"].items():
         assert row["seconds_per_frame"] > 0, name

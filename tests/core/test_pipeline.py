@@ -119,7 +119,7 @@ def test_frames_beyond_the_sound_are_never_touched(
     voice = write_wav(tmp_path / "voice.wav", tone(0.12, 16000)[None], 16000, "mono")
     asked = []
 
-    def clip(path: Path, seconds: Fraction) -> Clip:
+    def clip(path: Path, seconds: Fraction, progress: Progress) -> Clip:
         asked.append(seconds)
         times = tuple(Fraction(i, 25) for i in range(1000))
         return Clip(Unreachable(pictures(3), total=1000), Fraction(25), times)
