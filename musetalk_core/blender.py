@@ -109,7 +109,9 @@ class Blender:
                 square, mask = masks_of[source]
                 box, angle = self._track.boxes[source], self._track.angles[source]
                 mouth = self._track.upright_landmarks(source)[OUTER_LIP]
-                blending.composite(frame, face, box, mask, square, angle, weight, self._finish, mouth)
+                # Where only the detector saw the face, nobody knows which part of it is the mouth.
+                finish = self._finish if self._track.landmarks[source].max() >= 0 else NO_FINISH
+                blending.composite(frame, face, box, mask, square, angle, weight, finish, mouth)
             yield stamp(frame) if self._models.synthetic else frame
 
     def _parse(self, sources: list[int]) -> list[_Mask]:

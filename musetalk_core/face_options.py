@@ -36,9 +36,15 @@ class FaceChoice:
 
     @property
     def key(self) -> tuple:
-        """Tells choices apart, the picture by its content."""
-        picture = None if self.picture is None else hashlib.sha256(self.picture.tobytes()).hexdigest()
-        return self.by, self.position, self.point, picture
+        """Tells choices apart by what matters to them, the picture by its content."""
+        match self.by:
+            case "position":
+                return self.by, self.position
+            case "point":
+                return self.by, self.point
+            case "picture":
+                return self.by, hashlib.sha256(self.picture.tobytes()).hexdigest()
+        return (self.by,)
 
 
 @dataclass(frozen=True)

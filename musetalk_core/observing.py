@@ -79,7 +79,7 @@ def observe_faces(
     else:
         raise InputError(
             "The mmpose backend cannot look for one of several faces.",
-            'Choose the torch backend, or leave the choice of the face at "reference".',
+            'Choose the torch backend, or let the frame be taken for one person, "as the reference".',
         )
     parts: list[Seen] = []
     cuts: list[bool] = []

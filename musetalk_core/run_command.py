@@ -15,7 +15,7 @@ from .bars import bar
 from .errors import InputError
 from .face_options import LIGHT_SMOOTHING, Detection, FaceChoice, FaceOptions, NoFace
 from .finishing import Finish
-from .tasks import Task, default_output, read_tasks, require_own_outputs, run_all, table
+from .tasks import Task, default_output, read_tasks, require_own_outputs, run_all, stamps, table
 from .timeline import LENGTHS
 
 if TYPE_CHECKING:
@@ -94,6 +94,8 @@ def run(args: argparse.Namespace, open_models: Callable[[Sequence[str]], Models]
     if args.tasks is None and len(tasks) == 1:
         started = time.perf_counter()
         (task,) = tasks
+        if not args.output:
+            task.output.parent.mkdir(parents=True, exist_ok=True)
         outcome = job.run(models, task.source, task.audio, task.output, settings, bar)
         print(report(task.output, outcome, started))
         return 0
@@ -104,9 +106,9 @@ def run(args: argparse.Namespace, open_models: Callable[[Sequence[str]], Models]
         chosen = replace(settings, bbox_shift=shift)
         return job.run(models, task.source, task.audio, task.output, chosen, bar, mark).frames
 
-    results = run_all(
-        tasks, run_one, (settings, args.face.key, models.release.name, models.synthetic, str(models.dtype))
-    )
+    track = stamps(settings.face_track) if settings.face_track else None
+    same = settings, track, args.face.key, models.release.name, models.synthetic, str(models.dtype)
+    results = run_all(tasks, run_one, same)
     print("\n" + table(results))
     return 1 if any(result.state == "failed" for result in results) else 0
 

@@ -71,7 +71,7 @@ def read_tasks(path: Path, folder: Path) -> list[Task]:
     """
     try:
         rows = _yaml_rows(path) if path.suffix.lower() in (".yaml", ".yml") else _csv_rows(path)
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"The list {path} cannot be read ({error}).", "Give a .csv or .yaml file.") from error
     tasks = [_task(name, row, path, folder) for name, row in rows.items()]
     if not tasks:
@@ -81,7 +81,8 @@ def read_tasks(path: Path, folder: Path) -> list[Task]:
 
 def _csv_rows(path: Path) -> dict[str, Mapping[str, object]]:
     with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets begin it with a mark
-        return {f"row {i}": row for i, row in enumerate(csv.DictReader(file), start=2)}
+        rows = csv.DictReader(file, skipinitialspace=True)
+        return {f"row {rows.line_num}": row for row in rows if any(row.values())}  # spreadsheets end in empty ones
 
 
 def _yaml_rows(path: Path) -> dict[str, Mapping[str, object]]:
@@ -91,11 +92,12 @@ def _yaml_rows(path: Path) -> dict[str, Mapping[str, object]]:
         tasks = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise InputError(f"{path} is not YAML ({error}).", "Write task names over their settings.") from error
-    if not isinstance(tasks, dict) or not all(isinstance(row, dict) for row in tasks.values()):
-        raise InputError(
-            f"{path} does not hold task names over their settings.",
-            "Write each task as a name, and below it video_path and audio_path.",
-        )
+    remedy = "Write each task as a name, and below it video_path and audio_path."
+    if not isinstance(tasks, dict):
+        raise InputError(f"{path} does not hold task names over their settings.", remedy)
+    for name, row in tasks.items():
+        if not isinstance(row, dict):
+            raise InputError(f"{name} of {path} has no settings below it.", remedy)
     return {str(name): row for name, row in tasks.items()}
 
 
@@ -151,8 +153,17 @@ def require_own_outputs(tasks: Sequence[Task]) -> list[Task]:
 
 def fingerprint(task: Task, settings: object) -> str:
     """What tells a finished output from one of other files or settings; goes into its metadata."""
-    inputs = [(str(path.resolve()), path.stat().st_mtime_ns) for path in (task.source, task.audio) if path.exists()]
-    return hashlib.sha256(repr((inputs, settings)).encode()).hexdigest()[:16]
+    inputs = [stamps(path) for path in (task.source, task.audio)]
+    return hashlib.sha256(repr((inputs, task.bbox_shift, settings)).encode()).hexdigest()[:16]
+
+
+def stamps(path: Path) -> list[tuple[str, int]]:
+    """What tells a file, or the images of a folder, from others and from what they were before."""
+    from .stills import IMAGE_SUFFIXES
+
+    images = path.is_dir() and sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+    files = images or [path]
+    return [(str(file.resolve()), file.stat().st_mtime_ns) for file in files if file.exists()]
 
 
 def is_done(task: Task, mark: str) -> bool:

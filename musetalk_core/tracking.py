@@ -79,13 +79,14 @@ def track_faces(
 
 
 def hold_boxes(track: FaceTrack, frames: int) -> FaceTrack:
-    """Give frames without a face the last box, and angle, before them in their shot.
+    """Give frames without a face the last box, angle and landmarks before them in their shot.
 
     Args:
         track: A track without held boxes.
         frames: How many frames of each gap; those after them stay without.
     """
-    boxes, angles, held = track.boxes.copy(), track.angles.copy(), np.zeros(len(track), bool)
+    boxes, angles, landmarks = track.boxes.copy(), track.angles.copy(), track.landmarks.copy()
+    held = np.zeros(len(track), bool)
     since = frames  # frames since the last face of this shot; at first there is none to hold
     for i, present in enumerate(track.present):
         if present:
@@ -94,8 +95,8 @@ def hold_boxes(track: FaceTrack, frames: int) -> FaceTrack:
             since = frames
         elif since < frames:
             since += 1
-            boxes[i], angles[i], held[i] = boxes[i - 1], angles[i - 1], True
-    return dataclasses.replace(track, boxes=boxes, angles=angles, held=held)
+            boxes[i], angles[i], landmarks[i], held[i] = boxes[i - 1], angles[i - 1], landmarks[i - 1], True
+    return dataclasses.replace(track, boxes=boxes, angles=angles, landmarks=landmarks, held=held)
 
 
 def _upright(seen: Observations):

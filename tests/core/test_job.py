@@ -29,7 +29,7 @@ from tests.core.jobs import (
     track_file,
     voice_file,
 )
-from tests.core.media_samples import NTSC, encode_film
+from tests.core.media_samples import NTSC, encode_film, encode_sound
 
 RATES = [Fraction(24000, 1001), Fraction(25), NTSC, Fraction(30), Fraction(50), Fraction(60)]
 AAC_BLOCK = 1024  # samples
@@ -236,8 +236,6 @@ def test_the_voice_takes_the_place_of_the_sources_own_sound(tmp_path: Path) -> N
 
 
 def test_a_voice_with_both_ears_steers_one_mouth_and_stays_stereo(tmp_path: Path) -> None:
-    from tests.core.media_samples import encode_sound
-
     left, right = bursts(1.0, (0.2,)), bursts(1.0, (0.6,))
     encode_sound(
         tmp_path / "voice.flac", "flac", Sound(np.concatenate((left.waveform, right.waveform)), 16000), "stereo"
