@@ -48,7 +48,7 @@ def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, with three faces (of the numbers 1, 2 and 3), two voices (of 2 and 3 frames) and a track."""
+    """The current folder: faces of the numbers 1, 2 and 3, voices of 2 and 3 frames, and a face track."""
     monkeypatch.chdir(tmp_path)
     for number, frame in enumerate(face_film(4)):
         if number:
@@ -276,7 +276,7 @@ def test_a_list_that_cannot_be_read_is_named(folder: Path, capsys) -> None:
     for name in ("none.csv", "none.yaml", "folder.csv", "excel.csv", "book.yaml"):
         assert run("--tasks", name) == 1
         said = capsys.readouterr().err
-        assert f"error: The list {name} cannot be read" in said or name == "book.yaml" and name in said
+        assert f"error: The list {name} cannot be read" in said or (name == "book.yaml" and name in said)
 
 
 # What goes wrong

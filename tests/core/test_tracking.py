@@ -63,6 +63,13 @@ def test_the_last_box_is_held_within_the_shot(present: str, cuts: tuple, frames:
         assert (track.boxes[i] == track.boxes[i - 1]).all()
 
 
+def test_a_held_box_has_the_mouth_where_it_was() -> None:
+    track = tracked(seen("xx..x"), no_face="hold")
+    for i in (2, 3):
+        np.testing.assert_array_equal(track.landmarks[i], track.landmarks[1])
+    assert (track.landmarks[4] != track.landmarks[1]).any()
+
+
 def test_stopping_names_the_frames() -> None:
     with pytest.raises(NoFaceError, match=r"2 of 5 frames have no face: 1, 3\.") as failure:
         tracked(seen("x.x.x"), no_face="stop")
