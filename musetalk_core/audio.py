@@ -104,6 +104,16 @@ class AudioFeatures:
         return tokens.flatten(1, 2)
 
 
+def full_scale(waveform: np.ndarray) -> int:
+    """What 1.0 is in a sound: 1, or more where integers came as floats.
+
+    Args:
+        waveform: float (channels, samples), -1..1 or the range of 16, 24 or 32 bit integers.
+    """
+    peak = np.abs(waveform).max(initial=0)
+    return next((scale for scale in _FULL_SCALES if peak <= _TOO_LOUD * scale), _FULL_SCALES[-1])
+
+
 def to_mono_16k(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
     """What Whisper hears: channels averaged, 16 kHz, not louder than full scale.
 
@@ -127,9 +137,7 @@ def to_mono_16k(waveform: np.ndarray, sample_rate: int) -> np.ndarray:
             f"{broken} samples of the sound are not finite numbers (NaN or infinity).",
             "Export the sound again; a division by its zero peak upstream is the usual cause.",
         )
-    peak = np.abs(waveform).max()
-    full_scale = next((scale for scale in _FULL_SCALES if peak <= _TOO_LOUD * scale), _FULL_SCALES[-1])
-    mono = waveform.mean(axis=0, dtype=np.float64) / full_scale
+    mono = waveform.mean(axis=0, dtype=np.float64) / full_scale(waveform)
     if sample_rate != SAMPLE_RATE:
         ratio = Fraction(SAMPLE_RATE, sample_rate)
         mono = resample_poly(mono, ratio.numerator, ratio.denominator)

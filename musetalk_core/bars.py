@@ -18,7 +18,7 @@ def bar(stage: str) -> Progress:
     started = time.monotonic()
 
     def report(done: int, total: int, preview=None) -> None:
-        share = done / total if total else 0
+        share = min(1.0, done / total) if total else 0  # some totals are estimates
         filled = "#" * int(_WIDTH * share)
         left = clock((time.monotonic() - started) * (1 - share) / share) + " left" if share else ""
         print(f"\r{stage:>9} [{filled:<{_WIDTH}}] {share:4.0%} {left:14}", end="", file=sys.stderr, flush=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,8 @@ def save(track: FaceTrack, path: Path) -> None:
         "extra_margin": track.extra_margin,
         "shift_range": list(track.shift_range),
     }
+    if seen.fps and len(track) > 1:  # a still has none
+        head["fps"] = str(seen.fps)
     # One line a frame: readable, and a diff shows which frame changed.
     text = json.dumps(head, indent=1)[:-2] + ',\n "frames": [\n'
     text += ",\n".join("  " + json.dumps(frame, separators=(",", ":")) for frame in frames) + "\n ]\n}\n"
@@ -80,13 +83,14 @@ def load(path: Path) -> Observations:
         cuts = np.array([bool(frame.get("cut")) for frame in frames])
         if not len(landmarks) == len(scores) == len(detections) > 0:
             raise ValueError("its lists differ in length or are empty")
-        return Observations(int(data["height"]), int(data["width"]), landmarks, scores, detections, cuts)
+        fps = Fraction(data["fps"]) if "fps" in data else None
+        return Observations(int(data["height"]), int(data["width"]), landmarks, scores, detections, cuts, fps)
     except OSError as error:
         raise InputError(
             f"The face track {path} cannot be read ({error.strerror}).",
             "Save one with MuseTalk Save Face Track.",
         ) from error
-    except (ValueError, KeyError, TypeError, OverflowError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, ZeroDivisionError) as error:
         raise InputError(
             f"{path} is not a face track of version {VERSION} ({error}).",
             "Save it again with MuseTalk Save Face Track.",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
 import cv2
 import numpy as np
@@ -52,6 +53,7 @@ class Observations:
         detections: int64 (frames, 4), x1, y1, x2, y2 of the face as the face detector saw it, or round the
             landmarks where they were clear enough to do without; -1 where there is no face.
         cuts: bool (frames,), whether the frame begins a new shot; the first does not count as one.
+        fps: Frames a second, where that is known.
     """
 
     height: int
@@ -60,6 +62,7 @@ class Observations:
     scores: np.ndarray
     detections: np.ndarray
     cuts: np.ndarray
+    fps: Fraction | None = None
 
     @property
     def present(self) -> np.ndarray:
@@ -73,8 +76,13 @@ class Observations:
 
     def first(self, count: int) -> Observations:
         """What was seen in the first ``count`` frames; all of it where there are not as many."""
-        seen = self.landmarks, self.scores, self.detections, self.cuts
-        return Observations(self.height, self.width, *(part[:count] for part in seen))
+        return self.take(range(min(count, len(self.landmarks))))
+
+    def take(self, frames: Sequence[int]) -> Observations:
+        """What was seen in the frames with these indices."""
+        index = np.array(frames, np.int64)
+        parts = self.landmarks, self.scores, self.detections, self.cuts
+        return Observations(self.height, self.width, *(part[index] for part in parts), self.fps)
 
 
 @dataclass(frozen=True)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
 from . import face_track_file, mmpose_backend, pipeline
-from .errors import MediaError
+from .errors import InputError, MediaError
 from .face_options import LIGHT_SMOOTHING, NO_OPTIONS, FaceOptions
 from .faces import Observations
 from .finishing import NO_FINISH, Finish
 from .media_input import Clip, open_clip
-from .media_output import write_video
+from .media_output import require_place, write_video
 from .models import Models
 from .observing import observe_faces
 from .progress import Frames, Picked, Progress
@@ -109,9 +109,10 @@ def run(
     Raises:
         MuseTalkError: whatever is wrong with the input, the weights or the output.
     """
+    if output.resolve() in (source.resolve(), voice.resolve()):
+        raise MediaError(f"{output} is one of the files it is made of.", "Give the output another name.")
     for path in filter(None, (output, settings.save_face_track)):
-        if not path.parent.is_dir():  # told now, not after minutes of work
-            raise MediaError(f"{path} cannot be written: there is no such folder.", "Make it, or choose another.")
+        require_place(path)  # told now, not after minutes of work
     heard = read_voice(voice)
     clip = open_clip(source, heard.duration, progress=stages("open"))
     return make_video(models, clip, heard, voice, output, settings, stages, mark)
@@ -143,8 +144,11 @@ def make_video(
     features = pipeline.listen(models, heard.waveform, heard.rate, fps)
     shown = shown[: features.frames]  # the rest would never be seen
     frames = frames[: shown[-1] + 1]
-    looked_at = fps * len(frames) / len(shown)
-    seen = _observe(models, frames, looked_at, settings, stages)
+    looked_at = min(fps, clip.fps or fps)
+    if settings.face_track:
+        seen = _loaded(settings.face_track, clip, frames, looked_at)
+    else:
+        seen = _observe(models, frames, looked_at, settings, stages)
     if len(shown) == features.frames:  # a saved track of the whole clip serves a shorter voice
         seen = seen.first(len(frames))
     track = track_faces(
@@ -212,7 +216,26 @@ def conformed(clip: Clip, fps: Fraction | None) -> tuple[Frames, list[int], Frac
 
 
 def _observe(models: Models, frames: Frames, fps: Fraction, settings: Settings, stages: Stages) -> Observations:
-    if settings.face_track:
-        return face_track_file.load(settings.face_track)
     keypoints = mmpose_backend.BACKENDS[settings.backend](models)
-    return observe_faces(models, frames, settings.batch_size, keypoints, stages("look"), settings.faces, fps)
+    seen = observe_faces(models, frames, settings.batch_size, keypoints, stages("look"), settings.faces, fps)
+    return replace(seen, fps=fps)
+
+
+def _loaded(path: Path, clip: Clip, frames: Frames, fps: Fraction) -> Observations:
+    """A saved track: of the very frames that are shown at this rate, or of all of the clip's.
+
+    Raises:
+        InputError: it was made at a rate that is neither.
+    """
+    seen = face_track_file.load(path)
+    if seen.fps == fps or not isinstance(frames, Picked):
+        known = {None, fps}
+    else:
+        known = {None, clip.fps}
+        seen = seen.take([i for i in frames.indices if i < len(seen.landmarks)])
+    if seen.fps not in known:
+        raise InputError(
+            f"The face track {path} was made at {float(seen.fps):g} fps, the clip is shown at {float(fps):g}.",
+            "Use the frame rate it was made with, or make it anew.",
+        )
+    return seen

@@ -10,13 +10,14 @@ import numpy as np
 
 from . import pipeline, weights
 from .errors import InputError
+from .job import conformed
 from .media_input import open_clip, read_sound, read_voice
 from .models import Models
 from .observing import observe_faces
 from .progress import Progress, silent
 from .releases import Release, get_release
 from .speaking import lip_sync
-from .timeline import TRAINED_FPS
+from .timeline import source_frame
 from .tracking import track_faces
 
 
@@ -51,10 +52,13 @@ def speak(
     """
     sound = read_voice(voice)
     clip = open_clip(source, sound.duration, progress=progress)
-    features = pipeline.listen(models, sound.waveform, sound.rate, clip.fps or TRAINED_FPS)
-    frames = clip.frames[: features.frames]
+    frames, shown, fps = conformed(clip, None)
+    features = pipeline.listen(models, sound.waveform, sound.rate, fps)
+    shown = shown[: features.frames]
+    frames = frames[: shown[-1] + 1]
     track = track_faces(models, observe_faces(models, frames, batch_size, progress=progress), bbox_shift)
-    return lip_sync(models, frames, track, features, batch_size, progress=progress), features.frames
+    order = [shown[source_frame(i, len(shown), "pingpong")] for i in range(features.frames)]
+    return lip_sync(models, frames, track, features, batch_size, progress=progress, order=order), features.frames
 
 
 def cut_sound(source: Path, start: int, end: int, output: Path) -> None:

@@ -85,9 +85,17 @@ def write_video(
     return picture.count
 
 
-@contextmanager
-def _complete_or_absent(path: Path) -> Iterator[Path]:
-    """Yields a hidden file beside `path` that takes its place on success and is deleted otherwise."""
+def require_place(path: Path) -> None:
+    """Tells before any work that a file cannot be written.
+
+    Raises:
+        MediaError: Its folder is not there or not writable, or it is itself a folder.
+    """
+    _begun(path).unlink()
+
+
+def _begun(path: Path) -> Path:
+    """A new hidden file beside `path`."""
     part = path.with_name(f".{path.name}.part")
     try:
         if path.is_dir():
@@ -97,6 +105,13 @@ def _complete_or_absent(path: Path) -> Iterator[Path]:
         raise MediaError(
             f"{path} cannot be written: {error}.", "Choose a file in a folder that is there and writable."
         ) from error
+    return part
+
+
+@contextmanager
+def _complete_or_absent(path: Path) -> Iterator[Path]:
+    """Yields a hidden file beside `path` that takes its place on success and is deleted otherwise."""
+    part = _begun(path)
     try:
         yield part
     except BaseException:  # also Ctrl-C

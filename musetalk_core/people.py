@@ -7,7 +7,7 @@ Faces are followed by where they should be next: at constant velocity, all faces
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -141,31 +141,6 @@ class Follower:
         gate = _GATE + _GATE_GROWTH * frames / self._fps
         costs = [_apart(expected, face) for face in faces]
         return [cost + _LOST_PENALTY * (frames > 1) if cost <= gate else np.inf for cost in costs]
-
-
-def follow(
-    faces: Sequence[np.ndarray],
-    cuts: Sequence[bool],
-    choice: FaceChoice,
-    fps: Fraction,
-    likeness: Sequence[np.ndarray] | None = None,
-) -> list[np.ndarray | None]:
-    """The chosen person's face in each frame of a clip.
-
-    Args:
-        faces: For each frame float (k, 5): x1, y1, x2, y2 in pixels and a score.
-        cuts: For each frame whether it begins a new shot.
-        choice: Who; not by "reference".
-        fps: Frames a second.
-        likeness: For each frame float (k,), see `Follower.step`.
-
-    Returns:
-        Their row of each frame's faces; None where they are not to be seen.
-    """
-    follower = Follower(choice, fps)
-    steps = zip(faces, cuts, likeness or [None] * len(faces), strict=True)
-    found = [follower.step(*step) for step in steps]
-    return [None if index is None else faces[i][index] for i, index in enumerate(found)]
 
 
 def _assign(costs: list[list[float]]) -> list[tuple[int, int]]:

@@ -24,15 +24,15 @@ class Picked(Sequence):
     """
 
     def __init__(self, frames: Frames, indices: Sequence[int]) -> None:
-        self._frames, self._indices = frames, indices
+        self._frames, self.indices = frames, indices
 
     def __len__(self) -> int:
-        return len(self._indices)
+        return len(self.indices)
 
     def __getitem__(self, index):
         if isinstance(index, slice):
-            return Picked(self._frames, self._indices[index])
-        return self._frames[self._indices[index]]
+            return Picked(self._frames, self.indices[index])
+        return self._frames[self.indices[index]]
 
 
 def silent(done: int, total: int, preview: np.ndarray | None = None) -> None:

@@ -72,7 +72,7 @@ class _Resampled(Sequence):
 
 
 def nearest(first: np.ndarray, second: np.ndarray) -> Between:
-    """The frame on screen at the output frame's middle, as in `timeline.conform`."""
+    """The frame on screen at the output frame's middle, as in `timeline.on_screen`."""
     return lambda share: first if share < 0.5 else second
 
 

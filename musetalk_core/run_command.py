@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, get_args
 
 from .arguments import mp4, rate, share, whole
 from .bars import bar
-from .errors import InputError
+from .errors import InputError, MediaError
 from .face_options import LIGHT_SMOOTHING, Detection, FaceChoice, FaceOptions, NoFace
 from .finishing import Finish
 from .tasks import Task, default_output, read_tasks, require_own_outputs, run_all, stamps, table
@@ -90,6 +90,8 @@ def run(args: argparse.Namespace, open_models: Callable[[Sequence[str]], Models]
 
     settings = _settings(args)
     tasks = _tasks(args)
+    if args.save_face_track and (args.tasks or len(tasks) > 1):
+        raise InputError("One file cannot hold the face tracks of several jobs.", "Leave out --save-face-track.")
     models = open_models(_kinds(settings))
     if args.tasks is None and len(tasks) == 1:
         started = time.perf_counter()
@@ -107,7 +109,9 @@ def run(args: argparse.Namespace, open_models: Callable[[Sequence[str]], Models]
         return job.run(models, task.source, task.audio, task.output, chosen, bar, mark).frames
 
     track = stamps(settings.face_track) if settings.face_track else None
-    same = settings, track, args.face.key, models.release.name, models.synthetic, str(models.dtype)
+    weights = {kind: source.state() for kind, source in models.sources.items()}
+    chosen = replace(settings, batch_size=1)  # on which the outputs do not depend
+    same = chosen, track, args.face.key, models.release.name, models.synthetic, weights, str(models.dtype)
     results = run_all(tasks, run_one, same)
     print("\n" + table(results))
     return 1 if any(result.state == "failed" for result in results) else 0
@@ -178,5 +182,8 @@ def _face(text: str) -> FaceChoice:
     if Path(text).is_file():
         from .media_input import read_clip
 
-        return FaceChoice("picture", picture=read_clip(text, 1).frames[0])
+        try:
+            return FaceChoice("picture", picture=read_clip(text, 1).frames[0])
+        except MediaError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
     raise argparse.ArgumentTypeError(f"{text} is none of {_FACE}")

@@ -81,7 +81,10 @@ def read_tasks(path: Path, folder: Path) -> list[Task]:
 
 def _csv_rows(path: Path) -> dict[str, Mapping[str, object]]:
     with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets begin it with a mark
-        rows = csv.DictReader(file, skipinitialspace=True)
+        header = file.readline()
+        file.seek(0)
+        comma = ";" if ";" in header and "," not in header else ","  # as spreadsheets write it in half of Europe
+        rows = csv.DictReader(file, delimiter=comma, skipinitialspace=True)
         return {f"row {rows.line_num}": row for row in rows if any(row.values())}  # spreadsheets end in empty ones
 
 
@@ -102,12 +105,8 @@ def _yaml_rows(path: Path) -> dict[str, Mapping[str, object]]:
 
 
 def _task(name: str, row: Mapping[str, object], path: Path, folder: Path) -> Task:
-    given = {
-        field: str(row[known]).strip()
-        for field, names in _NAMES.items()
-        for known in names
-        if row.get(known) not in (None, "")
-    }
+    written = {name: str(value).strip() for name, value in row.items() if value is not None}
+    given = {field: written[known] for field, names in _NAMES.items() for known in names if written.get(known)}
     if not {"source", "audio"} <= given.keys():
         raise InputError(
             f"{name} of {path} names no source or no audio.",
@@ -134,11 +133,15 @@ def default_output(source: Path, audio: Path, folder: Path) -> Path:
 
 
 def require_own_outputs(tasks: Sequence[Task]) -> list[Task]:
-    """The tasks, if no two of them write the same file.
+    """The tasks, if no two of them write the same file, and none what another is made of.
 
     Raises:
         InputError: they do.
     """
+    read = {path.resolve() for task in tasks for path in (task.source, task.audio)}
+    overwriting = next((task for task in tasks if task.output.resolve() in read), None)
+    if overwriting:
+        raise InputError(f"{overwriting.output} is also a source or a voice.", "Name the output otherwise.")
     taken: dict[Path, Task] = {}
     for task in tasks:
         other = taken.setdefault(task.output.resolve(), task)
@@ -189,12 +192,12 @@ def run_all(tasks: Iterable[Task], run: Callable[[Task, str], int], settings: ob
 
 
 def _run_one(task: Task, run: Callable[[Task, str], int], settings: object) -> Result:
-    mark = fingerprint(task, settings)
-    if is_done(task, mark):
-        return Result(task, "there", "done before")
-    log.info("%s + %s -> %s", task.source, task.audio, task.output)
     started = time.monotonic()
     try:
+        mark = fingerprint(task, settings)
+        if is_done(task, mark):
+            return Result(task, "there", "done before")
+        log.info("%s + %s -> %s", task.source, task.audio, task.output)
         frames = run(task, mark)
     except MuseTalkError as error:
         log.error("error: %s", error)

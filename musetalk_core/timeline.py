@@ -13,6 +13,7 @@ from typing import Literal, get_args
 from .errors import InputError, pick
 
 TRAINED_FPS = Fraction(25)  # the rate MuseTalk was trained at
+FASTEST = 240  # frames a second
 
 Length = Literal["pingpong", "loop", "hold", "trim"]
 """What happens when the sound outlasts the clip: it runs backwards and forwards, starts again, stays on
@@ -29,9 +30,9 @@ def exact_rate(fps: float | Fraction) -> Fraction:
     Raises:
         InputError: the rate is not in that range.
     """
-    exact = Fraction(fps).limit_denominator(100_000) if 0 < fps <= 240 else Fraction(0)
+    exact = Fraction(fps).limit_denominator(100_000) if 0 < fps <= FASTEST else Fraction(0)
     if not exact:  # also where it is so small that it rounds to nothing
-        raise InputError(f"{fps} is not a usable frame rate.", "Give frames per second between 0 and 240.")
+        raise InputError(f"{fps} is not a usable frame rate.", f"Give frames per second between 0 and {FASTEST}.")
     return exact
 
 
@@ -66,22 +67,6 @@ def source_frame(index: int, clip: int, length: Length) -> int:
 def output_frames(sound: int, clip: int, length: Length) -> int:
     """Frames to make of a clip of ``clip`` frames for a sound that lasts ``sound`` frames."""
     return min(sound, clip) if length == "trim" else sound
-
-
-def conform(length: int, source_fps: Fraction, fps: Fraction) -> list[int]:
-    """Source frames to show when a clip of ``source_fps`` is played at ``fps`` for the same time.
-
-    Args:
-        length: Source frames, at least 1.
-        source_fps: Their rate.
-        fps: The rate wanted.
-
-    Returns:
-        One source index for each frame at ``fps``, the one on screen at the frame's middle; at
-        least one.
-    """
-    times = [i / source_fps for i in range(length)]
-    return on_screen(times, length / source_fps, fps)
 
 
 def on_screen(times: Sequence[Fraction], end: Fraction, fps: Fraction) -> list[int]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from .errors import MediaError
 from .media_file import CUT_SHORT, Source, name_of, open_media
 from .progress import Progress, silent
-from .timeline import TRAINED_FPS
+from .timeline import FASTEST, TRAINED_FPS
 from .video_look import VideoLook, look_of
 
 if TYPE_CHECKING:  # importing PyAV takes a quarter of a second: it waits for the first file
@@ -109,9 +109,12 @@ def survey_video(source: Source, seconds: Fraction | None, start: Fraction, prog
         moments = tuple(moment - timing.moments[first] for moment in timing.moments[first:])
         times = moments[: len(window)]
         end = moments[-1] if len(moments) > len(window) else times[-1] + timing.step
-        rates = [r for r in (stream.average_rate, stream.guessed_rate) if r]
-        if rate:  # flv and the like cannot say 30000/1001
-            rates.append(Fraction(round(rate) * 1000, 1001))
+        measured = Fraction(len(moments) - 1) / moments[-1] if moments[-1] else rate or TRAINED_FPS
+        if rate is None or rate > FASTEST:  # recorded by a browser: there is no rate in the file
+            rate = measured.limit_denominator(1000)
+        # flv and the like cannot say 30000/1001
+        nominal = Fraction(round(rate)), Fraction(round(rate) * 1000, 1001)
+        rates = [r for r in (stream.average_rate, stream.guessed_rate, *nominal) if r]
         jitter = max(stream.time_base, MILLISECOND)  # as far as rounding moves a timestamp
         steady = next((r for r in rates if _is_steady(moments, r, jitter)), None)
         keys = {i: key_stamps[stamp] for i, stamp in enumerate(stamps) if stamp in key_stamps}
@@ -202,13 +205,13 @@ def _whole_frames(
     cause = None
     try:
         for packet in container.demux():
-            if packet.is_corrupt:
-                damage = "the data is cut off"
-                break
             if packet.pts is not None:
                 end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
             if packet.stream.index != stream.index:
                 continue
+            if packet.is_corrupt:
+                damage = "the data is cut off"
+                break
             if packet.is_keyframe and None not in (packet.pts, packet.dts):
                 key_stamps[packet.pts] = packet.dts
             for frame in packet.decode():

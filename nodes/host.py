@@ -22,6 +22,7 @@ from ..musetalk_core.cache import ModelCache
 from ..musetalk_core.errors import InputError
 from ..musetalk_core.media_input import Clip
 from ..musetalk_core.memo import TensorMemo
+from ..musetalk_core.timeline import exact_rate
 from .tensors import ImageFrames
 
 if TYPE_CHECKING:
@@ -170,19 +171,24 @@ def open_clip(video: Input.Video | None, image: Tensor | None, seconds: Fraction
         )
     if image is not None:
         return Clip(ImageFrames(image), None)
-    if not isinstance(video, InputImpl.VideoFromFile):  # made of pictures: asking for a stream would encode them
+    trim = getattr(video, "get_active_trim_window", None)
+    # Asking for a stream of what is made of pictures would encode them, and some hosts trim without telling how.
+    if not isinstance(video, InputImpl.VideoFromFile) or (hasattr(video, "as_trimmed") and trim is None):
         parts = video.get_components()
-        fps = Fraction(parts.frame_rate)
+        fps = exact_rate(parts.frame_rate)
         times = tuple(i / fps for i in range(len(parts.images)))
         return Clip(ImageFrames(parts.images), fps, times)
-    # Hosts before 0.4 know no trimming.
-    start, duration = getattr(video, "get_active_trim_window", lambda: (0, 0))()
+    start, duration = (_exact(seconds) for seconds in (trim() if trim else (0, 0)))
     if duration:
-        seconds = min(seconds, Fraction(duration))
-    source = video.get_stream_source()  # a path, or a file in memory
-    return media_input.open_clip(
-        source if hasattr(source, "read") else Path(source), seconds, Fraction(start), progress()
-    )
+        seconds = min(seconds, duration)
+    source = video.get_stream_source()
+    file = source if hasattr(source, "read") else Path(source)  # in memory, or on disk
+    return media_input.open_clip(file, seconds, start, progress())
+
+
+def _exact(seconds: float) -> Fraction:
+    """The time that a decimal number means: 0.2 as a float is a little more, and a frame may begin in between."""
+    return Fraction(seconds).limit_denominator(1_000_000)
 
 
 def video_file(path: Path) -> Input.Video:

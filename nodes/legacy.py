@@ -5,7 +5,9 @@ from __future__ import annotations
 from comfy_api.v0_0_2 import io
 
 from ..musetalk_core import legacy, vhs_filenames, weights
+from ..musetalk_core.tasks import stamps
 from . import host
+from .load_models import LoadModels
 from .sockets import CATEGORY, Filenames
 from .tensors import to_image
 
@@ -51,8 +53,8 @@ class LegacyRun(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, video_path=None, audio_path=None, **_) -> list[int]:
-        return [_changed(video_path), _changed(audio_path)]
+    def fingerprint_inputs(cls, video_path=None, audio_path=None, **_) -> list:
+        return [_changed(video_path), _changed(audio_path), LoadModels.fingerprint_inputs()]
 
     @classmethod
     def execute(cls, video_path: str, audio_path: str, bbox_shift: int, batch_size: int) -> io.NodeOutput:
@@ -92,7 +94,7 @@ class LegacyCutAudio(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, audio_path=None, **_) -> int:
+    def fingerprint_inputs(cls, audio_path=None, **_) -> list:
         return _changed(audio_path)
 
     @classmethod
@@ -121,6 +123,6 @@ class LegacyFilenames(io.ComfyNode):
         return io.NodeOutput(vhs_filenames.last_file(filenames))
 
 
-def _changed(name: str | None) -> int:
-    """When the file was last changed; 0 where another node gives its name, which the host then asks."""
-    return host.media_path(name).stat().st_mtime_ns if name else 0
+def _changed(name: str | None) -> list:
+    """What tells the file from what it was; nothing where another node gives its name, which the host then asks."""
+    return stamps(host.media_path(name)) if name else []

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,12 @@ from comfy_api.v0_0_2 import io
 
 from ..musetalk_core import vhs_filenames
 from ..musetalk_core.errors import InputError
-from ..musetalk_core.media_input import Clip, open_clip
-from ..musetalk_core.progress import Frames, Progress
+from ..musetalk_core.job import conformed
+from ..musetalk_core.media_input import open_clip
+from ..musetalk_core.progress import Frames, Picked, Progress
 from ..musetalk_core.resample import METHODS, resample
-from ..musetalk_core.timeline import LENGTHS, TRAINED_FPS, exact_rate, frame_count, output_frames, source_frame
+from ..musetalk_core.sound_input import Sound
+from ..musetalk_core.timeline import LENGTHS, TRAINED_FPS, exact_rate, known_length, output_frames, source_frame
 from . import host
 from .sockets import CATEGORY, Filenames
 from .tensors import ImageFrames, sound_of, to_image
@@ -88,12 +91,12 @@ class MuseVFrames(io.ComfyNode):
         cls, frames_per_second, method, target_fps, length, images=None, filenames=None, audio=None
     ) -> io.NodeOutput:
         fps = exact_rate(target_fps)
-        clip = _clip(images, filenames)
-        frames = resample(clip.frames, clip.fps or exact_rate(frames_per_second), fps, method)
+        sound = None if audio is None else Sound(*sound_of(audio))
+        source, source_fps = _source(images, filenames, exact_rate(frames_per_second), sound)
+        frames = resample(source, source_fps, fps, method)
         count = len(frames)
-        if audio is not None and count > 1:  # a single picture speaks as it is
-            waveform, rate = sound_of(audio)
-            count = output_frames(frame_count(waveform.shape[1], rate, fps), count, length)
+        if sound is not None and count > 1:  # a single picture speaks as it is
+            count = output_frames(int(sound.duration * fps), count, known_length(length))
         if not count:
             raise InputError("The voice is shorter than one frame.", "Give a longer one.")
         # The clip is made once, into an IMAGE with room for the repeats, which are then copied within it.
@@ -103,12 +106,15 @@ class MuseVFrames(io.ComfyNode):
         return io.NodeOutput(out, float(fps), count)
 
 
-def _clip(images, filenames) -> Clip:
+def _source(images, filenames, images_fps: Fraction, sound: Sound | None) -> tuple[Frames, Fraction]:
+    """The frames of either, at a constant rate, and that rate."""
     if (images is None) == (filenames is None):
         raise InputError("The clip must come from images or from filenames.", "Connect one of the two, not both.")
-    if filenames is not None:
-        return open_clip(Path(vhs_filenames.last_video(filenames)))
-    return Clip(ImageFrames(images), None)
+    if filenames is None:
+        return ImageFrames(images), images_fps
+    path = Path(vhs_filenames.last_video(filenames))
+    frames, shown, fps = conformed(open_clip(path, sound and sound.duration, progress=host.progress()), None)
+    return Picked(frames, shown), fps
 
 
 def _reported(frames: Frames, count: int, progress: Progress) -> Iterator[np.ndarray]:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..musetalk_core.audio import full_scale
 from ..musetalk_core.errors import InputError
 
 
@@ -44,7 +45,7 @@ def to_image(frames: Iterable[np.ndarray], count: int) -> Tensor:
 
 
 def sound_of(audio: Mapping | None) -> tuple[np.ndarray, int]:
-    """The host's AUDIO as float32 (channels, samples) and its rate in Hz.
+    """The host's AUDIO as float32 (channels, samples), full scale -1..1, and its rate in Hz.
 
     Raises:
         InputError: there is none, or it is a batch of several.
@@ -54,4 +55,5 @@ def sound_of(audio: Mapping | None) -> tuple[np.ndarray, int]:
     waveform = audio["waveform"]
     if len(waveform) != 1:
         raise InputError(f"This AUDIO is a batch of {len(waveform)} sounds.", "Speak one sound at a time.")
-    return waveform[0].float().cpu().numpy(), int(audio["sample_rate"])
+    sound = waveform[0].float().cpu().numpy()
+    return sound / np.float32(full_scale(sound)), int(audio["sample_rate"])

@@ -18,7 +18,7 @@ from musetalk_core.job import Outcome, Settings
 from musetalk_core.media_input import open_clip, read_clip, read_sound
 from musetalk_core.progress import silent
 from musetalk_core.sound_input import Sound
-from tests.core.media_samples import encode_sound
+from tests.core.media_samples import encode_film, encode_sound
 from tests.core.stand_ins import SAMPLE, StandIns, fixed_track
 
 SIZE = (64, 64)  # height, width
@@ -42,6 +42,12 @@ def face_film(count: int, height: int = SIZE[0], width: int = SIZE[1]) -> list[n
         turn[:, 2] += 3 * swing, 2 * np.cos(i / 7)
         out.append(numbered(cv2.warpAffine(face, turn, (width, height), borderMode=cv2.BORDER_REPLICATE), i))
     return out
+
+
+def film(folder: Path, count: int, rate: Fraction = Fraction(25), name: str = "film.mp4", **more) -> Path:
+    """A file of `face_film`; what else there is to set goes to `encode_film`."""
+    encode_film(folder / name, face_film(count), rate, **more)
+    return folder / name
 
 
 def numbered(frame: np.ndarray, number: int) -> np.ndarray:

@@ -19,6 +19,7 @@ from musetalk_core.faces import FaceTrack, Observations
 from musetalk_core.masks import SKIN
 from musetalk_core.networks.vae import SCALING_FACTOR
 from musetalk_core.releases import RELEASES, Release
+from musetalk_core.timeline import on_screen
 
 ROOT = Path(__file__).parents[2]
 SAMPLE = ROOT / "assets" / "sample"
@@ -174,6 +175,11 @@ def counted_rows(frames: int, release: str = "1.5") -> AudioFeatures:
     """Features at 25 fps whose row r is filled with r."""
     rows = torch.arange(2 * frames + 10, dtype=torch.float32)[:, None, None].expand(-1, 5, 384)
     return AudioFeatures(rows, frames, Fraction(25), RELEASES[release].edges == "repeat", release, np.ones(frames))
+
+
+def conform(length: int, source_fps: Fraction, fps: Fraction) -> list[int]:
+    """Which frames of a clip of one rate are on screen at another."""
+    return on_screen([i / source_fps for i in range(length)], length / source_fps, fps)
 
 
 # Files

@@ -1,4 +1,4 @@
-"""Whole jobs on real files: what is written shows the right pictures at the right time, with the right sound."""
+"""Whole jobs on real files: what is written shows the right pictures at the right time."""
 
 from __future__ import annotations
 
@@ -6,51 +6,29 @@ import random
 from fractions import Fraction
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
-from scipy.signal import correlate
 
 from musetalk_core import job, video_frames, video_survey
 from musetalk_core.job import Settings
-from musetalk_core.media_input import read_sound, read_voice
 from musetalk_core.progress import silent
-from musetalk_core.sound_input import Sound
 from tests.core.jobs import (
-    MOUTH,
     Listeners,
     bursts,
     ends_of,
-    face_film,
+    film,
     loud_at,
     opened_at,
     speak,
-    spoken,
     track_file,
     voice_file,
 )
-from tests.core.media_samples import NTSC, encode_film, encode_sound
+from tests.core.media_samples import NTSC
 
 RATES = [Fraction(24000, 1001), Fraction(25), NTSC, Fraction(30), Fraction(50), Fraction(60)]
 AAC_BLOCK = 1024  # samples
 
 pytestmark = pytest.mark.usefixtures("all_skin")
-
-
-def film(folder: Path, count: int, rate: Fraction = Fraction(25), name: str = "film.mp4", **more) -> Path:
-    encode_film(folder / name, face_film(count), rate, **more)
-    return folder / name
-
-
-def packets(path: Path) -> list[bytes]:
-    with av.open(str(path)) as container:
-        return [bytes(packet) for packet in container.demux(audio=0) if packet.size]
-
-
-def sound_codec(path: Path) -> str:
-    with av.open(str(path)) as container:
-        assert len(container.streams.audio) == 1
-        return container.streams.audio[0].codec_context.name
 
 
 # Rates
@@ -78,7 +56,7 @@ def test_every_rate_is_conformed_to_25(tmp_path: Path, rate: Fraction) -> None:
     source = film(tmp_path, int(1.2 * rate), rate)
     voice = voice_file(tmp_path / "voice.wav", bursts(1.0, (0.3, 0.7)))
     expected = [int((i + Fraction(1, 2)) / 25 * rate) for i in range(25)]
-    out = speak(tmp_path, source, voice, len(set(expected)), fps=Fraction(25))
+    out = speak(tmp_path, source, voice, int(1.2 * rate), fps=Fraction(25))
     assert (out.rate, out.outcome.fps) == (25, 25)
     assert out.numbers == expected
     assert opened_at(out) == pytest.approx([0.3, 0.7], abs=0.05)
@@ -93,20 +71,6 @@ def test_a_slower_clip_is_conformed_to_a_faster_rate(tmp_path: Path, fps: Fracti
     out = speak(tmp_path, source, voice_file(tmp_path / "voice.wav", bursts(0.8, ())), 20, fps=fps)
     assert out.rate == fps
     assert out.numbers == [int((i + Fraction(1, 2)) / fps * 25) for i in range(int(fps * Fraction(4, 5)))]
-
-
-@pytest.mark.parametrize("rate", [Fraction(25), NTSC, Fraction(60)], ids=str)
-def test_speech_and_mouth_run_side_by_side(tmp_path: Path, rate: Fraction) -> None:
-    """Of all ways to lay the real voice beside the mouth, that without a shift fits best."""
-    source = film(tmp_path, 20, rate)
-    out = speak(tmp_path, source, voice_file(tmp_path / "voice.wav", spoken(3)), 20, length="hold")
-    mouths = np.array([frame[MOUTH][..., 0].mean() for frame in out.frames])
-    heard = read_voice(out.path)
-    blocks = [heard.waveform[0, int(t * heard.rate) :][: heard.rate // 50] for t in out.times]
-    loud = np.array([np.sqrt((block**2).mean()) for block in blocks]) > 0.03
-    assert 0.2 < loud.mean() < 0.95
-    likeness = correlate(mouths - mouths.mean(), loud - loud.mean(), mode="full")
-    assert abs(int(likeness.argmax()) - (len(mouths) - 1)) <= 1
 
 
 # Variable rate
@@ -186,64 +150,9 @@ def test_a_voice_shorter_than_the_clip(tmp_path: Path, length: str) -> None:
 def test_a_conformed_clip_keeps_its_length_where_the_voice_outlasts_it(tmp_path: Path, length: str) -> None:
     source = film(tmp_path, 20, Fraction(50))  # 0.4 s, ten frames at 25
     voice = voice_file(tmp_path / "voice.wav", bursts(0.6, ()))
-    out = speak(tmp_path, source, voice, 10, fps=Fraction(25), length=length)
+    out = speak(tmp_path, source, voice, 20, fps=Fraction(25), length=length)
     forwards = [1, 3, 5, 7, 9, 11, 13, 15, 17, 19]
     assert out.numbers == (forwards if length == "trim" else [*forwards, 19, 17, 15, 13, 11])
-
-
-# Sound
-
-
-@pytest.mark.parametrize(
-    ("name", "codec", "written"),
-    [
-        ("voice.m4a", "aac", "aac"),
-        ("voice.mp3", "libmp3lame", "mp3float"),
-        ("voice.flac", "flac", "flac"),
-        ("voice.wav", "pcm_s16le", None),
-    ],
-)
-def test_the_voice_goes_into_the_video(tmp_path: Path, name: str, codec: str, written: str | None) -> None:
-    """What mp4 can hold is copied to the bit, everything else encoded, and it stays in step either way."""
-    voice = voice_file(tmp_path / name, spoken(1.5), codec)
-    out = speak(tmp_path, film(tmp_path, 5), voice, 5)
-    before, after = read_sound(voice), read_sound(out.path)
-    shared = before.waveform.shape[1]
-    assert (after.rate, len(after.waveform)) == (before.rate, 1)
-    assert 0 <= after.waveform.shape[1] - shared <= 2 * AAC_BLOCK
-    if written:
-        assert sound_codec(out.path) == written
-        assert packets(out.path) == packets(voice)
-        settled = slice(2 * AAC_BLOCK, shared)  # of a lossy sound the very beginning hangs on what was before
-        np.testing.assert_allclose(after.waveform[:, settled], before.waveform[:, settled], atol=1e-4)
-    else:
-        assert sound_codec(out.path) == "aac"
-        assert np.abs(after.waveform[:, :shared] - before.waveform).mean() < 0.1 * np.abs(before.waveform).mean()
-    assert len(out.frames) == int(before.duration * 25)
-
-
-def test_the_voice_takes_the_place_of_the_sources_own_sound(tmp_path: Path) -> None:
-    silent_film = film(tmp_path, 10)
-    voiced = speak(tmp_path, silent_film, voice_file(tmp_path / "other.wav", bursts(0.4, (0.0,), 16000, 0.4)), 10)
-    source = voiced.path.rename(tmp_path / "voiced.mp4")
-    out = speak(tmp_path, source, voice_file(tmp_path / "voice.wav", bursts(0.4, (0.2,), lasting=0.1)), 10)
-    assert sound_codec(out.path) == "aac"
-    assert loud_at(out.path) == pytest.approx([0.2], abs=0.01)
-    # And a film may speak with a voice of its own.
-    again = speak(tmp_path, source, source, 10)
-    assert packets(again.path) == packets(source)
-    assert loud_at(again.path)[0] < 0.01
-
-
-def test_a_voice_with_both_ears_steers_one_mouth_and_stays_stereo(tmp_path: Path) -> None:
-    left, right = bursts(1.0, (0.2,)), bursts(1.0, (0.6,))
-    encode_sound(
-        tmp_path / "voice.flac", "flac", Sound(np.concatenate((left.waveform, right.waveform)), 16000), "stereo"
-    )
-    out = speak(tmp_path, film(tmp_path, 25), tmp_path / "voice.flac", 25)
-    assert opened_at(out) == pytest.approx([0.2, 0.6], abs=0.05)
-    heard = read_sound(out.path)
-    assert [int(np.abs(side).argmax() > 8000) for side in heard.waveform] == [0, 1]
 
 
 # Economy

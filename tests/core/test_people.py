@@ -9,10 +9,18 @@ import pytest
 
 from musetalk_core.errors import InputError
 from musetalk_core.face_options import FaceChoice
-from musetalk_core.people import follow
+from musetalk_core.people import Follower
 
 FPS = Fraction(25)
 LEFTMOST = FaceChoice("position", 0)
+
+
+def follow(faces, cuts, choice: FaceChoice, fps: Fraction, likeness=None) -> list[np.ndarray | None]:
+    """The chosen person's face in each frame of a clip."""
+    follower = Follower(choice, fps)
+    steps = zip(faces, cuts, likeness or [None] * len(faces), strict=True)
+    found = [follower.step(*step) for step in steps]
+    return [None if index is None else faces[i][index] for i, index in enumerate(found)]
 
 
 class Walk:

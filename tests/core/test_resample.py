@@ -12,8 +12,7 @@ import pytest
 from musetalk_core.errors import InputError
 from musetalk_core.media_input import read_clip
 from musetalk_core.resample import METHODS, is_cut, resample
-from musetalk_core.timeline import conform
-from tests.core.stand_ins import SAMPLE, pictures
+from tests.core.stand_ins import SAMPLE, conform, pictures
 
 FILM = Fraction(24000, 1001)
 FPS = Fraction(25)

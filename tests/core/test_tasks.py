@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("all_skin")
 
 
 class CommandModels(Listeners):
-    dtype = torch.float32
+    dtype, sources = torch.float32, {}
 
 
 @pytest.fixture
@@ -238,7 +238,7 @@ BAD_TABLES = [
     ("source,audio\n", "no tasks"),
     ("source,audio\nface1.png,voice2.wav\nface2.png,\n", "row 3 of .* names no source or no audio"),
     ("source,audio\nface1.png,voice2.wav\n\n\n,voice2.wav\n", "row 5 of .* names no source or no audio"),
-    ("source;audio\nface1.png;voice2.wav\n", "row 2 of .* names no source or no audio"),
+    ("source;audio\nface1.png;\n", "row 2 of .* names no source or no audio"),
     ("source,audio,bbox_shift\nface1.png,voice2.wav,much\n", "row 2 of .*much"),
     ("source,audio,bbox_shift\nface1.png,voice2.wav,1.5\n", r"row 2 of .*1\.5"),
 ]

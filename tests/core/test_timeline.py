@@ -8,7 +8,8 @@ from fractions import Fraction
 import pytest
 
 from musetalk_core.errors import InputError
-from musetalk_core.timeline import LENGTHS, conform, exact_rate, frame_count, output_frames, source_frame
+from musetalk_core.timeline import LENGTHS, exact_rate, frame_count, output_frames, source_frame
+from tests.core.stand_ins import conform
 
 NTSC = Fraction(30000, 1001)
 
