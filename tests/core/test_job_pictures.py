@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,12 +14,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from musetalk_core import job, media_output
+from musetalk_core import face_track_file, job, media_output
 from musetalk_core.errors import InputError, MediaError
+from musetalk_core.faces import make_track
 from musetalk_core.job import Settings
 from musetalk_core.media_input import open_clip
 from musetalk_core.progress import Progress, silent
-from tests.core.jobs import Listeners, bursts, face_film, open_mouth, speak, track_file, voice_file
+from tests.core.jobs import Listeners, bursts, face_film, film, open_mouth, speak, track_file, voice_file
 from tests.core.media_samples import distance, encode_film
 from tests.core.stand_ins import pictures
 
@@ -286,3 +288,39 @@ def test_a_folder_that_is_not_there_is_told_before_any_work(tmp_path: Path, voic
     with pytest.raises(MediaError, match="a folder that is there"):
         job.run(Listeners(), tmp_path / "film.mp4", voice, output, settings, stages)
     assert left_over(tmp_path) == set()
+
+
+@pytest.mark.parametrize("told", [None, Fraction(50)])
+def test_a_track_of_all_frames_serves_a_clip_of_which_half_are_shown(tmp_path: Path, told: Fraction | None) -> None:
+    """Without a face in frames 3 and 7 of 50 a second: at 25, these are the second and the fourth."""
+    source = film(tmp_path, 20, Fraction(50))
+    voice = voice_file(tmp_path / "voice.wav", bursts(0.2, ()))  # which paints a mouth without any red
+    track = track_file(tmp_path, 20, present=[i not in (3, 7) for i in range(20)])
+    if told:
+        seen = replace(face_track_file.load(track), fps=told)
+        face_track_file.save(make_track(seen, 0, 0), track)
+    settings = Settings(face_track=track, fps=Fraction(25))
+    outcome = job.run(Listeners(), source, voice, tmp_path / "out.mp4", settings, lambda stage: silent)
+    assert (outcome.frames, outcome.faceless) == (5, 2)
+    untouched = [open_mouth(frame) for frame in open_clip(tmp_path / "out.mp4").frames]
+    assert untouched == [False, True, False, True, False]
+
+
+def test_a_track_of_a_third_rate_is_refused(tmp_path: Path) -> None:
+    source = film(tmp_path, 20, Fraction(50))
+    voice = voice_file(tmp_path / "voice.wav", bursts(0.2, ()))
+    track = track_file(tmp_path, 20)
+    face_track_file.save(make_track(replace(face_track_file.load(track), fps=Fraction(12)), 0, 0), track)
+    settings = Settings(face_track=track, fps=Fraction(25))
+    with pytest.raises(InputError, match="made at 12 fps"):
+        job.run(Listeners(), source, voice, tmp_path / "out.mp4", settings, lambda stage: silent)
+    assert not (tmp_path / "out.mp4").exists()
+
+
+@pytest.mark.parametrize("name", ["film.mp4", "voice.wav"])
+def test_what_a_video_is_made_of_is_never_overwritten(tmp_path: Path, name: str) -> None:
+    source, voice = film(tmp_path, 5), voice_file(tmp_path / "voice.wav", bursts(0.2, ()))
+    before = (tmp_path / name).read_bytes()
+    with pytest.raises(MediaError, match="one of the files it is made of"):
+        job.run(Listeners(), source, voice, tmp_path / name, Settings(), lambda stage: silent)
+    assert (tmp_path / name).read_bytes() == before

@@ -521,3 +521,39 @@ def test_no_bar_goes_into_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     report = bar("look")
     report(1, 2, None)
     assert file.getvalue() == ""
+
+
+def test_a_list_that_would_overwrite_a_source_is_refused(folder: Path, no_work: None, capsys) -> None:
+    film = folder / "film.mp4"
+    film.write_bytes(b"precious")
+    (folder / "list.csv").write_text("source,audio,output\nface1.png,voice2.wav,film.mp4\nfilm.mp4,voice2.wav,b\n")
+    assert run("--tasks", "list.csv", "--output-folder", ".") == 1
+    assert "film.mp4 is also a source" in capsys.readouterr().err
+    assert film.read_bytes() == b"precious"
+
+
+def test_a_table_with_semicolons_is_read(folder: Path) -> None:
+    (folder / "list.csv").write_text("source;audio;output\nface1.png;voice2.wav;\t\n")
+    (task,) = read_tasks(folder / "list.csv", Path("made"))
+    assert task == Task(Path("face1.png"), Path("voice2.wav"), Path("made/face1_voice2.mp4"))
+
+
+def test_a_face_picture_that_cannot_be_read_is_refused(folder: Path, no_work: None, capsys) -> None:
+    (folder / "notes.txt").write_text("not a picture")
+    with pytest.raises(SystemExit):
+        run("--source", "face1.png", "--audio", "voice2.wav", "--face", "notes.txt")
+    assert "notes.txt" in capsys.readouterr().err
+
+
+def test_fewer_frames_at_once_make_the_same_video(folder: Path, models: CommandModels, capsys) -> None:
+    (folder / "list.csv").write_text("source,audio\nface1.png,voice2.wav\nface2.png,voice3.wav\n")
+    assert run("--tasks", "list.csv") == 0
+    capsys.readouterr()
+    assert run("--tasks", "list.csv", "--batch-size", "1") == 0
+    assert set(states(capsys.readouterr().out).values()) == {"there"}
+
+
+def test_one_file_does_not_take_several_tracks(folder: Path, no_work: None, capsys) -> None:
+    (folder / "list.csv").write_text("source,audio\nface1.png,voice2.wav\n")
+    assert run("--tasks", "list.csv", "--save-face-track", "t.json") == 1
+    assert "several jobs" in capsys.readouterr().err

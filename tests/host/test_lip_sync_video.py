@@ -89,6 +89,17 @@ def test_a_video_made_of_pictures_speaks(comfy, film):
         assert len(list(video.decode(video=0))) == 2
 
 
+def test_a_video_made_of_pictures_may_have_a_broken_rate(comfy, film):
+    """The host keeps such a rate as the fraction that a float is."""
+    made = graph(0.2, video=["made", 0]) | {
+        "parts": node("GetVideoComponents", video=["film", 0]),
+        "made": node("CreateVideo", images=["parts", 0], fps=["parts", 2]),
+    }
+    with saved(comfy, made) as video:
+        assert video.streams.video[0].average_rate == NTSC
+        assert shades(video) == [0, 1, 2, 3, 4]
+
+
 def test_options_reach_the_faces(comfy, film):
     options = {"position": 1, "x": 0, "y": 0, "hold_frames": 12, "detection": "auto", "upright": True}
     given = graph(video=["film", 0], face_options=["options", 0], fade_in_silence=True, detail=0.5, colour_match=0.5)
