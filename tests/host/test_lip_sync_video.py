@@ -33,8 +33,7 @@ def graph(seconds: float = SECONDS, **inputs) -> Graph:
 @pytest.fixture
 def film(comfy: ComfyServer) -> None:
     """Ten frames at 29.97, each brighter than the one before."""
-    frames = (np.full((240, 320, 3), 40 + 10 * i, np.uint8) for i in range(10))
-    write_video(comfy.input_dir / "film.mp4", frames, NTSC, None)
+    write_video(comfy.input_dir / "film.mp4", pieces(), NTSC, None)
 
 
 def saved(comfy: ComfyServer, graph: Graph) -> av.container.InputContainer:
@@ -98,6 +97,21 @@ def test_a_video_made_of_pictures_may_have_a_broken_rate(comfy, film):
     with saved(comfy, made) as video:
         assert video.streams.video[0].average_rate == NTSC
         assert shades(video) == [0, 1, 2, 3, 4]
+
+
+def test_a_trimmed_video_is_that_piece_only(comfy, film):
+    if "Video Slice" not in comfy.object_info():
+        pytest.skip("this ComfyUI trims no videos")
+    write_video(comfy.input_dir / "film.mp4", pieces(), Fraction(25), None)
+    trimmed = graph(0.4, video=["piece", 0], length="loop") | {
+        "piece": node("Video Slice", video=["film", 0], start_time=0.12, duration=0.2, strict_duration=False),
+    }
+    with saved(comfy, trimmed) as video:
+        assert shades(video) == [3, 4, 5, 6, 7] * 2
+
+
+def pieces():
+    return (np.full((240, 320, 3), 40 + 10 * i, np.uint8) for i in range(10))
 
 
 def test_options_reach_the_faces(comfy, film):
