@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from . import faces, latents, masks, observing, pipeline, tracking
+from . import keypoints, latents, masks, observing, pipeline, tracking
 from .audio import SAMPLE_RATE
 from .blender import Blender
 from .models import Models
@@ -85,7 +85,7 @@ def _stages(models: Models, size: tuple[int, int], batch_size: int) -> dict[str,
     list(blender.blend(batch, crops))  # parses, so that the stage below only blends
     return {
         "whisper": (features.frames, lambda: pipeline.encode_audio(models, sound, SAMPLE_RATE, _FPS)),
-        "dwpose": (batch_size, lambda: faces.estimate_keypoints(models.dwpose(), frames)),
+        "dwpose": (batch_size, lambda: keypoints.estimate_keypoints(models.dwpose(), frames)),
         "s3fd": (1, lambda: s3fd.detect(models.s3fd(), frames[:1])),
         "s3fd reduced": (1, lambda: s3fd.detect(models.s3fd(), reduced)),
         "vae encode": (batch_size, lambda: pipeline.encode_faces(models, frames, track, batch_size)),

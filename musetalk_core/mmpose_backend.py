@@ -20,7 +20,7 @@ _CONFIG = ".mim/configs/wholebody_2d_keypoint/rtmpose/ubody/rtmpose-l_8xb32-270e
 
 
 def estimator(models: Models) -> Callable[[Sequence[np.ndarray]], tuple[np.ndarray, np.ndarray]]:
-    """A keypoint estimator like `faces.estimate_keypoints`, computed by mmpose.
+    """A keypoint estimator like `keypoints.estimate_keypoints`, computed by mmpose.
 
     Raises:
         InputError: mmpose does not work, or the weights are synthetic.

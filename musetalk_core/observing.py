@@ -14,16 +14,17 @@ import cv2
 import numpy as np
 import torch
 
-from . import faces
 from .errors import InputError
-from .face_options import FaceChoice, FaceOptions
-from .faces import Observations, Region
+from .face_options import NO_OPTIONS, FaceChoice, FaceOptions
+from .faces import Observations
+from .keypoints import FACE, Region, estimate_keypoints
 from .likeness import Portrait
 from .models import Models
 from .networks import s3fd
 from .people import Follower
 from .progress import Frames, Progress, silent
 from .shots import with_cuts
+from .timeline import TRAINED_FPS
 
 KeypointEstimator = Callable[[Sequence[np.ndarray]], "tuple[np.ndarray, np.ndarray]"]
 
@@ -48,8 +49,8 @@ def observe_faces(
     batch_size: int = 8,
     keypoints: KeypointEstimator | None = None,
     progress: Progress = silent,
-    options: FaceOptions = FaceOptions(),  # noqa: B008
-    fps: Fraction = Fraction(25),
+    options: FaceOptions = NO_OPTIONS,
+    fps: Fraction = TRAINED_FPS,
 ) -> Observations:
     """Find the speaking face, and the cuts, in all frames.
 
@@ -63,7 +64,7 @@ def observe_faces(
         frames: At least one, all of one size; each is asked for once, in order.
         batch_size: Frames a pass of DWPose; S3FD takes as many as fit a fixed number of pixels.
         keypoints: Another estimator to use instead of our RTMPose; same results as
-            `faces.estimate_keypoints`.
+            `keypoints.estimate_keypoints`.
         progress: Called at least once a batch.
         options: Which face, and how surely it is looked for.
         fps: Frames a second: how long a person may be out of sight.
@@ -99,10 +100,10 @@ Look = Callable[[list[np.ndarray], list[bool], "_Detector"], Seen]
 
 def _the_only_one(models: Models, options: FaceOptions, keypoints: KeypointEstimator | None) -> Look:
     """As the reference looks: the frame is one person, the detector says whether they have a face."""
-    estimate = keypoints or (lambda batch: faces.estimate_keypoints(models.dwpose(len(batch)), batch))
+    estimate = keypoints or (lambda batch: estimate_keypoints(models.dwpose(len(batch)), batch))
 
     def look(batch: list[np.ndarray], cuts: list[bool], detector: _Detector) -> Seen:
-        points, scores = (part[:, faces.FACE] for part in estimate(batch))
+        points, scores = (part[:, FACE] for part in estimate(batch))
         landmarks = points.astype(np.int64)  # truncated, as the reference does
         detections = _extent(landmarks)
         exact = options.detection == "exact"
@@ -153,8 +154,8 @@ def _closely(models: Models, batch: list[np.ndarray], chosen: list[np.ndarray | 
     there = [i for i, box in enumerate(chosen) if box is not None]
     if there:
         regions = [_region(chosen[i], batch[i]) for i in there]
-        found = faces.estimate_keypoints(models.dwpose(len(there)), [batch[i] for i in there], regions)
-        points, marks = (part[:, faces.FACE] for part in found)
+        found = estimate_keypoints(models.dwpose(len(there)), [batch[i] for i in there], regions)
+        points, marks = (part[:, FACE] for part in found)
         own = _overlap(_extent(points), detections[there]) >= _OWN_OVERLAP
         landmarks[np.array(there)[own]], scores[np.array(there)[own]] = points[own].astype(np.int64), marks[own]
     return landmarks, scores, detections
@@ -194,14 +195,14 @@ class _Detector:
         for part in _parts(frames):
             if done + len(found):
                 self._report(done + len(found), part[0])
-            found += s3fd.detect(self._models.s3fd(sum(frame[..., 0].size for frame in part)), np.stack(part))
+            found += self._pass(part)
         return found
 
     def reduced(self, frames: list[np.ndarray]) -> list[np.ndarray]:
         """All faces seen with the longer side at 640 pixels, in pixels of the frame."""
         found: list[np.ndarray] = []
         for part in _parts([reduced_frame(frame) for frame in frames]):
-            found += s3fd.detect(self._models.s3fd(sum(frame[..., 0].size for frame in part)), np.stack(part))
+            found += self._pass(part)
         return [_enlarge(boxes, frame) for boxes, frame in zip(found, frames, strict=True)]
 
     def thorough(self, frames: list[np.ndarray]) -> list[np.ndarray]:
@@ -211,6 +212,10 @@ class _Detector:
         for i, boxes in zip(missing, self.full([frames[i] for i in missing]), strict=True):
             found[i] = boxes
         return found
+
+    def _pass(self, frames: list[np.ndarray]) -> list[np.ndarray]:
+        pictures = np.stack(frames)
+        return s3fd.detect(self._models.s3fd(pictures[..., 0].size), pictures)
 
 
 def _parts(frames: list[np.ndarray]) -> Iterator[list[np.ndarray]]:

@@ -9,11 +9,11 @@ from fractions import Fraction
 import numpy as np
 
 from .errors import NoFaceError
-from .face_options import FaceOptions
+from .face_options import NO_OPTIONS, FaceOptions
 from .faces import FaceTrack, Observations, make_track
 from .models import Models
 from .smoothing import smooth
-from .timeline import Length
+from .timeline import TRAINED_FPS, Length
 
 log = logging.getLogger(__name__)
 
@@ -23,10 +23,10 @@ def track_faces(
     seen: Observations,
     bbox_shift: int,
     extra_margin: int | None = None,
-    options: FaceOptions = FaceOptions(),  # noqa: B008
+    options: FaceOptions = NO_OPTIONS,
     smoothing: float = 0.0,
     length: Length = "pingpong",
-    fps: Fraction = Fraction(25),
+    fps: Fraction = TRAINED_FPS,
 ) -> FaceTrack:
     """Boxes for the observed faces; runs no network.
 

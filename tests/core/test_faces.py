@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from musetalk_core import faces, observing, tracking
+from musetalk_core import keypoints, observing, tracking
 from musetalk_core.errors import InputError, NoFaceError
 from musetalk_core.faces import Observations, make_track, shift_range
 from tests.core.stand_ins import BrightestPoint, StandIns, landmarks, observed
@@ -157,7 +157,7 @@ def dots(places: list[tuple[int, int]], height: int, width: int) -> list[np.ndar
 @pytest.mark.parametrize(("height", "width"), [(384, 288), (240, 427), (333, 97), (700, 700)])
 def test_points_come_back_in_the_frames_own_pixels(height: int, width: int) -> None:
     places = [(10, 20), (width // 2, height // 2), (width - 9, height - 30)]
-    points, scores = faces.estimate_keypoints(BrightestPoint(), dots(places, height, width))
+    points, scores = keypoints.estimate_keypoints(BrightestPoint(), dots(places, height, width))
     assert points.shape == (3, 133, 2) and scores.shape == (3, 133)
     pixel = max(width / 288, height / 384) * 1.25  # of the network's input, in the frame
     for i, place in enumerate(places):
@@ -168,9 +168,9 @@ def test_points_come_back_in_the_frames_own_pixels(height: int, width: int) -> N
 def test_a_batch_gives_what_single_frames_give() -> None:
     places = [(10, 20), (50, 60), (90, 30), (33, 77), (70, 11)]
     frames = dots(places, 120, 100)
-    together = faces.estimate_keypoints(BrightestPoint(), frames)
+    together = keypoints.estimate_keypoints(BrightestPoint(), frames)
     for i, frame in enumerate(frames):
-        points, scores = faces.estimate_keypoints(BrightestPoint(), [frame])
+        points, scores = keypoints.estimate_keypoints(BrightestPoint(), [frame])
         np.testing.assert_array_equal(points[0], together[0][i])
         np.testing.assert_allclose(scores[0], together[1][i], atol=1e-4)
     assert len(np.unique(together[0][:, 0], axis=0)) == len(frames)
@@ -183,7 +183,7 @@ def test_any_batch_size_observes_the_same(synthetic_models) -> None:
     network = BrightestPoint()
 
     def estimate(batch):
-        return faces.estimate_keypoints(network, batch)
+        return keypoints.estimate_keypoints(network, batch)
 
     one, two = (observing.observe_faces(models, frames, size, estimate) for size in (1, 2))
     assert network.batches == [1, 1, 1, 2, 1]

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from musetalk_core import observing
 from musetalk_core.errors import InputError
 from musetalk_core.face_options import FaceChoice, FaceOptions
-from musetalk_core.faces import Observations, warp_to_input
+from musetalk_core.faces import Observations
+from musetalk_core.keypoints import warp_to_input
 from musetalk_core.networks import s3fd
 from tests.core.cascade import HEAD, HEIGHT, LARGE, SMALL, WIDTH, CascadeDetector, face_in, overlap, picture
 from tests.core.stand_ins import StandIns

@@ -13,7 +13,7 @@ import torch
 from musetalk_core import job, observing, pipeline
 from musetalk_core.blender import Blender
 from musetalk_core.errors import InputError
-from musetalk_core.faces import estimate_keypoints
+from musetalk_core.keypoints import estimate_keypoints
 from musetalk_core.masks import LOWER_LIP, NECK, NOSE, SKIN
 from musetalk_core.media_input import Clip, read_clip
 from musetalk_core.networks import s3fd

@@ -10,7 +10,7 @@ import torch
 
 from musetalk_core import observing, synthetic, tracking
 from musetalk_core.cache import KINDS
-from musetalk_core.faces import estimate_keypoints
+from musetalk_core.keypoints import estimate_keypoints
 from musetalk_core.masks import SKIN, parse_faces
 from musetalk_core.models import Models
 from musetalk_core.networks import unet, vae

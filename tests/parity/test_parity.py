@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from musetalk_core import audio, blending, faces, latents, masks
+from musetalk_core.keypoints import estimate_keypoints, flip_tested_simcc, warp_to_input
 from musetalk_core.networks import rtmpose
 from musetalk_core.networks.bisenet import SIZE
 from musetalk_core.releases import RELEASES
@@ -63,10 +64,10 @@ def test_frame_count_of_1_5_is_the_reference_count(golden):
 
 def simcc_shortfall(picture, keypoints):
     """How far below our best score each of the given keypoints scores with us, (133,)."""
-    warped, centre, scale = faces.warp_to_input(picture)
+    warped, centre, scale = warp_to_input(picture)
     bins = (keypoints - centre + 0.5 * scale) / scale * (rtmpose.INPUT_WIDTH, rtmpose.INPUT_HEIGHT)
     bins = np.round(bins * rtmpose.SIMCC_SPLIT_RATIO).astype(int)
-    scores = faces.flip_tested_simcc(networks.filled_rtmpose(), warped[None])
+    scores = flip_tested_simcc(networks.filled_rtmpose(), warped[None])
     rows = np.arange(rtmpose.KEYPOINTS)
     return sum(
         axis[0].amax(1).numpy() - axis[0].numpy()[rows, np.clip(bins[:, i], 0, axis.shape[2] - 1)]
@@ -81,7 +82,7 @@ def test_dwpose_keypoints(golden):
     pictures = [data[name] for name in sorted(data.files) if name.startswith("image_")]
     same, ties = 0, 0
     for i, picture in enumerate(pictures):
-        points, scores = faces.estimate_keypoints(networks.filled_rtmpose(), [picture])
+        points, scores = estimate_keypoints(networks.filled_rtmpose(), [picture])
         near = np.abs(points[0] - data["keypoints"][i]).max(axis=1) <= 0.01
         tied = ~near & (simcc_shortfall(picture, data["keypoints"][i]) <= 1e-4)
         same, ties = same + int(near.sum()), ties + int(tied.sum())
