@@ -101,16 +101,17 @@ class Blender:
             uint8 RGB (H, W, 3) each.
         """
         weights = [1.0] * len(sources) if weights is None else weights
-        seen = [i for i, weight in zip(sources, weights, strict=True) if weight > 0 and self._track.present[i]]
+        present = self._track.present
+        seen = [i for i, weight in zip(sources, weights, strict=True) if weight > 0 and present[i]]
         masks_of = self._masks.all(seen, self._parse)
         for source, face, weight in zip(sources, painted, weights, strict=True):
             frame = self._frames[source].copy()
             if weight > 0 and source in masks_of:
                 square, mask = masks_of[source]
                 box, angle = self._track.boxes[source], self._track.angles[source]
-                mouth = self._track.upright_landmarks(source)[OUTER_LIP]
                 # Where only the detector saw the face, nobody knows which part of it is the mouth.
                 finish = self._finish if self._track.landmarks[source].max() >= 0 else NO_FINISH
+                mouth = self._track.upright_landmarks(source)[OUTER_LIP] if finish else None
                 blending.composite(frame, face, box, mask, square, angle, weight, finish, mouth)
             yield stamp(frame) if self._models.synthetic else frame
 

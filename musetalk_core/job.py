@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from . import face_track_file, mmpose_backend, pipeline
+from .audio import AudioFeatures
 from .errors import InputError, MediaError
 from .face_options import LIGHT_SMOOTHING, NO_OPTIONS, FaceOptions
 from .faces import Observations
@@ -21,7 +22,7 @@ from .progress import Frames, Picked, Progress
 from .sound_input import Sound, read_voice
 from .speaking import lip_sync
 from .synthetic import NOTICE
-from .timeline import TRAINED_FPS, Length, exact_rate, on_screen, output_frames, source_frame
+from .timeline import TRAINED_FPS, Length, exact_rate, on_screen, play_order
 from .tracking import track_faces
 
 log = logging.getLogger(__name__)
@@ -140,10 +141,8 @@ def make_video(
     Raises:
         MuseTalkError: whatever is wrong with the input, the weights or the output.
     """
-    frames, shown, fps = conformed(clip, settings.fps)
-    features = pipeline.listen(models, heard.waveform, heard.rate, fps)
-    shown = shown[: features.frames]  # the rest would never be seen
-    frames = frames[: shown[-1] + 1]
+    frames, shown, features = within_sound(models, clip, heard, settings.fps)
+    fps = features.fps
     looked_at = min(fps, clip.fps or fps)
     if settings.face_track:
         seen = _loaded(settings.face_track, clip, frames, looked_at)
@@ -168,7 +167,7 @@ def make_video(
     log.info("bbox_shift %d, usable [-%d ~ %d]", settings.bbox_shift, minus, plus)
     if settings.save_face_track:
         face_track_file.save(track, settings.save_face_track)
-    count = output_frames(features.frames, len(shown), settings.length)
+    order = [shown[i] for i in play_order(features.frames, len(shown), settings.length)]
     painted = lip_sync(
         models,
         frames,
@@ -177,15 +176,36 @@ def make_video(
         settings.batch_size,
         settings.seed,
         stages("speak"),
-        [shown[source_frame(i, len(shown), settings.length)] for i in range(count)],
+        order,
         settings.finish,
         settings.fade_in_silence,
     )
     comment = ", ".join(filter(None, (f"MuseTalk {models.release.name}", models.synthetic and NOTICE, mark)))
-    end = count / fps if count < features.frames else None  # the sound ends with the picture
+    end = len(order) / fps if len(order) < features.frames else None  # the sound ends with the picture
     written = write_video(output, painted, fps, spoken, comment, clip.look, end)
     faceless, held = int((~track.present).sum()), int(track.held.sum())
     return Outcome(written, fps, faceless, held, track.shift_range, models.synthetic)
+
+
+def within_sound(
+    models: Models, clip: Clip, heard: Sound, fps: Fraction | None
+) -> tuple[Frames, list[int], AudioFeatures]:
+    """As much of a clip as a sound reaches; the rest would never be seen.
+
+    Args:
+        models: The networks.
+        clip: The clip.
+        heard: The sound.
+        fps: As for `conformed`.
+
+    Returns:
+        Frames, and which of them each frame of the clip at a constant rate shows, as from `conformed`;
+        and the sound's features at that rate.
+    """
+    frames, shown, fps = conformed(clip, fps)
+    features = pipeline.listen(models, heard.waveform, heard.rate, fps)
+    shown = shown[: features.frames]
+    return frames[: shown[-1] + 1], shown, features
 
 
 def conformed(clip: Clip, fps: Fraction | None) -> tuple[Frames, list[int], Fraction]:

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from . import pipeline, weights
+from . import weights
 from .errors import InputError
-from .job import conformed
+from .job import within_sound
 from .media_input import open_clip, read_sound, read_voice
 from .models import Models
 from .observing import observe_faces
 from .progress import Progress, silent
 from .releases import Release, get_release
 from .speaking import lip_sync
-from .timeline import source_frame
+from .timeline import play_order
 from .tracking import track_faces
 
 
@@ -52,12 +52,9 @@ def speak(
     """
     sound = read_voice(voice)
     clip = open_clip(source, sound.duration, progress=progress)
-    frames, shown, fps = conformed(clip, None)
-    features = pipeline.listen(models, sound.waveform, sound.rate, fps)
-    shown = shown[: features.frames]
-    frames = frames[: shown[-1] + 1]
+    frames, shown, features = within_sound(models, clip, sound, None)
     track = track_faces(models, observe_faces(models, frames, batch_size, progress=progress), bbox_shift)
-    order = [shown[source_frame(i, len(shown), "pingpong")] for i in range(features.frames)]
+    order = [shown[i] for i in play_order(features.frames, len(shown), "pingpong")]
     return lip_sync(models, frames, track, features, batch_size, progress=progress, order=order), features.frames
 
 

@@ -17,7 +17,7 @@ from .models import Models
 from .pipeline import FaceLatents
 from .progress import Frames, Progress, silent
 from .recent import Recent
-from .timeline import output_frames, source_frame
+from .timeline import play_order
 
 _LATENT_BYTES = 64 << 20  # 2048 source frames: a clip of up to 80 s is encoded once however often it is shown
 
@@ -69,8 +69,7 @@ def lip_sync(
     encoded = FaceLatents(values, track.present, track.length)
     blender = Blender(models, frames, track, finish=finish)
     if order is None:
-        count = output_frames(features.frames, len(track), track.length)
-        order = [source_frame(i, len(track), track.length) for i in range(count)]
+        order = play_order(features.frames, len(track), track.length)
     weights = features.speech if fade_in_silence else np.ones(len(order), np.float32)
     for done in range(0, len(order), batch_size):
         batch = range(done, min(done + batch_size, len(order)))

@@ -69,6 +69,11 @@ def output_frames(sound: int, clip: int, length: Length) -> int:
     return min(sound, clip) if length == "trim" else sound
 
 
+def play_order(sound: int, clip: int, length: Length) -> list[int]:
+    """`source_frame` of each frame to be made, see `output_frames`."""
+    return [source_frame(i, clip, length) for i in range(output_frames(sound, clip, length))]
+
+
 def on_screen(times: Sequence[Fraction], end: Fraction, fps: Fraction) -> list[int]:
     """Which frame is on screen at the middle of each frame of a constant rate.
 

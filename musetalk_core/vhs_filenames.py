@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from .errors import InputError
-from .media_input import IMAGE_SUFFIXES
+from .stills import IMAGE_SUFFIXES
 
 Filenames = tuple[bool, list[str]]
 
