@@ -16,6 +16,8 @@ from .sockets import (
     Audio,
     Faces,
     batch_size_input,
+    bbox_shift_input,
+    extra_margin_input,
     length_input,
     models_input,
     options_input,
@@ -36,22 +38,12 @@ class DWPoseLandmarks(io.ComfyNode):
             inputs=[
                 models_input(),
                 io.Image.Input("images", tooltip="The source frames; one picture makes a talking still."),
-                io.Int.Input(
-                    "bbox_shift",
-                    default=0,
-                    min=-100,
-                    max=100,
-                    tooltip="Moves the middle of the face box, in pixels. Down (positive) opens the mouth more, up "
+                bbox_shift_input(
+                    "Moves the middle of the face box, in pixels. Down (positive) opens the mouth more, up "
                     "(negative) less. Stay within the range shown in the preview. Changing it does not run the "
                     "face networks again.",
                 ),
-                io.Int.Input(
-                    "extra_margin",
-                    default=10,
-                    min=0,
-                    max=100,
-                    tooltip="Pixels added below the chin, release 1.5 only: raise it when an open jaw is cut off.",
-                ),
+                extra_margin_input(),
                 batch_size_input("Frames"),
                 io.Combo.Input(
                     "backend",

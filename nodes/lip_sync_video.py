@@ -12,8 +12,10 @@ from . import host
 from .sockets import (
     CATEGORY,
     batch_size_input,
+    bbox_shift_input,
     colour_match_input,
     detail_input,
+    extra_margin_input,
     length_input,
     models_input,
     options_input,
@@ -40,21 +42,11 @@ class LipSyncVideo(io.ComfyNode):
                     tooltip="The voice: any rate, channels and language. The video lasts as long as it does, unless "
                     "length says trim.",
                 ),
-                io.Int.Input(
-                    "bbox_shift",
-                    default=0,
-                    min=-100,
-                    max=100,
-                    tooltip="Moves the middle of the face box, in pixels. Down (positive) opens the mouth more, up "
+                bbox_shift_input(
+                    "Moves the middle of the face box, in pixels. Down (positive) opens the mouth more, up "
                     "(negative) less. The console tells the usable range.",
                 ),
-                io.Int.Input(
-                    "extra_margin",
-                    default=10,
-                    min=0,
-                    max=100,
-                    tooltip="Pixels added below the chin, release 1.5 only: raise it when an open jaw is cut off.",
-                ),
+                extra_margin_input(),
                 io.Combo.Input(
                     "fps",
                     options=list(_FPS),

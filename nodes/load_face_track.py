@@ -7,7 +7,16 @@ from ..musetalk_core.face_options import NO_OPTIONS, FaceOptions
 from ..musetalk_core.timeline import known_length
 from ..musetalk_core.tracking import track_faces
 from . import host
-from .sockets import CATEGORY, Faces, length_input, models_input, options_input, smoothing_input
+from .sockets import (
+    CATEGORY,
+    Faces,
+    bbox_shift_input,
+    extra_margin_input,
+    length_input,
+    models_input,
+    options_input,
+    smoothing_input,
+)
 
 
 class LoadFaceTrack(io.ComfyNode):
@@ -26,20 +35,10 @@ class LoadFaceTrack(io.ComfyNode):
                     tooltip="A file that MuseTalk Save Face Track wrote. The list shows the JSON files in ComfyUI's "
                     "input folder and in output/face_tracks.",
                 ),
-                io.Int.Input(
-                    "bbox_shift",
-                    default=0,
-                    min=-100,
-                    max=100,
-                    tooltip="As in MuseTalk DWPose Landmarks; the boxes are made anew from the saved landmarks.",
+                bbox_shift_input(
+                    "As in MuseTalk DWPose Landmarks; the boxes are made anew from the saved landmarks.",
                 ),
-                io.Int.Input(
-                    "extra_margin",
-                    default=10,
-                    min=0,
-                    max=100,
-                    tooltip="As in MuseTalk DWPose Landmarks.",
-                ),
+                extra_margin_input("As in MuseTalk DWPose Landmarks."),
                 length_input(),
                 smoothing_input(0.0),
                 options_input("Only no_face, hold_frames and upright matter here: the faces are already found."),

@@ -28,6 +28,16 @@ def batch_size_input(what: str) -> io.Input:
     )
 
 
+def bbox_shift_input(tooltip: str) -> io.Input:
+    return io.Int.Input("bbox_shift", default=0, min=-100, max=100, tooltip=tooltip)
+
+
+def extra_margin_input(
+    tooltip: str = "Pixels added below the chin, release 1.5 only: raise it when an open jaw is cut off.",
+) -> io.Input:
+    return io.Int.Input("extra_margin", default=10, min=0, max=100, tooltip=tooltip)
+
+
 def length_input() -> io.Input:
     return io.Combo.Input(
         "length",
