@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -19,7 +19,10 @@ from .synthetic import stamp
 from .timeline import source_frame
 
 _MASK_BYTES = 96 << 20
-_Mask = tuple[blending.Square, np.ndarray]
+Mask = tuple[blending.Square, np.ndarray]
+"""The square round a face, and uint8 (side, side): how much of the painted face shows there."""
+Masks = Callable[[list[int]], list[Mask]]
+"""Gives the masks of the source frames with these indices; each has a face."""
 
 
 class Blender:
@@ -32,6 +35,7 @@ class Blender:
         mask_mode: Instead of the release's.
         cheek_width: Instead of the release's, for mode "jaw".
         finish: What is done to each face before it is blended.
+        masks: Masks that are there already; nothing is parsed then.
 
     Raises:
         InputError: frames and track do not belong together.
@@ -45,15 +49,15 @@ class Blender:
         mask_mode: MaskMode | None = None,
         cheek_width: int | None = None,
         finish: Finish = NO_FINISH,
+        masks: Masks | None = None,
     ) -> None:
         require_fit(frames, track)
         self._models = models
         self._frames = frames
         self._track = track
-        self._mode = mask_mode or models.release.mask_mode
-        self._cheek_width = models.release.cheek_width if cheek_width is None else cheek_width
         self._finish = finish
-        self._masks: Recent[int, _Mask] = Recent(_MASK_BYTES, lambda found: found[1].nbytes)
+        self._find = masks or (lambda sources: parse_masks(models, frames, track, sources, mask_mode, cheek_width))
+        self._masks: Recent[int, Mask] = Recent(_MASK_BYTES, lambda found: found[1].nbytes)
 
     def blend_all(
         self,
@@ -103,7 +107,7 @@ class Blender:
         weights = [1.0] * len(sources) if weights is None else weights
         present = self._track.present
         seen = [i for i, weight in zip(sources, weights, strict=True) if weight > 0 and present[i]]
-        masks_of = self._masks.all(seen, self._parse)
+        masks_of = self._masks.all(seen, self._find)
         for source, face, weight in zip(sources, painted, weights, strict=True):
             frame = self._frames[source].copy()
             if weight > 0 and source in masks_of:
@@ -115,17 +119,36 @@ class Blender:
                 blending.composite(frame, face, box, mask, square, angle, weight, finish, mouth)
             yield stamp(frame) if self._models.synthetic else frame
 
-    def _parse(self, sources: list[int]) -> list[_Mask]:
-        release = self._models.release
-        squares = [blending.blending_square(self._track.boxes[i], release.crop_expand) for i in sources]
-        angles = self._track.angles
-        cuts = [
-            blending.cut_square(self._frames[i], square, angles[i])
-            for i, square in zip(sources, squares, strict=True)
-        ]
-        labels = masks.parse_faces(self._models.face_parse(len(cuts)), cuts)
-        out = []
-        for i, square, label_map in zip(sources, squares, labels, strict=True):
-            region = masks.select_region(label_map, self._mode, self._cheek_width)
-            out.append((square, blending.soften(region, self._track.boxes[i], square, release.blur_ratio)))
-        return out
+
+@torch.inference_mode()
+def parse_masks(
+    models: Models,
+    frames: Frames,
+    track: FaceTrack,
+    sources: Sequence[int],
+    mask_mode: MaskMode | None = None,
+    cheek_width: int | None = None,
+) -> list[Mask]:
+    """The masks of some source frames, parsed in one pass.
+
+    Args:
+        models: The networks; the release gives the mask's settings.
+        frames: The source frames.
+        track: Where the faces are.
+        sources: Which frames; each has a face.
+        mask_mode: Instead of the release's.
+        cheek_width: Instead of the release's, for mode "jaw".
+    """
+    release = models.release
+    mode = mask_mode or release.mask_mode
+    width = release.cheek_width if cheek_width is None else cheek_width
+    squares = [blending.blending_square(track.boxes[i], release.crop_expand) for i in sources]
+    cuts = [
+        blending.cut_square(frames[i], square, track.angles[i]) for i, square in zip(sources, squares, strict=True)
+    ]
+    labels = masks.parse_faces(models.face_parse(len(cuts)), cuts)
+    out = []
+    for i, square, label_map in zip(sources, squares, labels, strict=True):
+        region = masks.select_region(label_map, mode, width)
+        out.append((square, blending.soften(region, track.boxes[i], square, release.blur_ratio)))
+    return out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from . import faces, pipeline
 from .audio import AudioFeatures
-from .blender import Blender
+from .blender import Blender, Masks, parse_masks
 from .faces import FaceTrack
 from .finishing import NO_FINISH, Finish
 from .models import Models
@@ -20,6 +21,48 @@ from .recent import Recent
 from .timeline import play_order
 
 _LATENT_BYTES = 64 << 20  # 2048 source frames: a clip of up to 80 s is encoded once however often it is shown
+
+
+@dataclass(frozen=True)
+class Face:
+    """Everything about a face that does not depend on the voice; its parts may be made when they are asked for.
+
+    Attributes:
+        frames: Source frames.
+        track: Where the face is in them, and what happens when the sound outlasts them.
+        latents: Of the face in each.
+        masks: Along which it is blended back.
+    """
+
+    frames: Frames
+    track: FaceTrack
+    latents: FaceLatents
+    masks: Masks
+
+
+def encoded_on_demand(
+    models: Models,
+    frames: Frames,
+    track: FaceTrack,
+    seed: int | None = None,
+    encoded: Callable[[], None] = lambda: None,
+) -> Face:
+    """A face whose latents and masks are computed when they are first asked for.
+
+    Args:
+        models: The networks.
+        frames: Source frames.
+        track: Where the face is in them.
+        seed: Sample the VAE's posterior, as the reference does; its mode when None.
+        encoded: Called after each batch of latents.
+
+    Raises:
+        InputError: frames and track do not belong together.
+    """
+    faces.require_fit(frames, track)
+    values = _EncodedOnDemand(models, frames, track, seed, encoded)
+    latents = FaceLatents(values, track.present, track.length)
+    return Face(frames, track, latents, lambda sources: parse_masks(models, frames, track, sources))
 
 
 def lip_sync(
@@ -34,7 +77,7 @@ def lip_sync(
     finish: Finish = NO_FINISH,
     fade_in_silence: bool = False,
 ) -> Iterator[np.ndarray]:
-    """The source face speaking the sound, frame by frame as they are ready.
+    """`speak` with a face that is encoded as it is shown.
 
     Of the source, only the frames of one batch are asked for at a time, in the order in which they
     are shown.
@@ -43,11 +86,43 @@ def lip_sync(
         models: The networks.
         frames: Source frames.
         track: Where the face is in them, and what happens when the sound outlasts them.
+        seed: Sample the VAE's posterior, as the reference does; its mode when None.
+        features, batch_size, progress, order, finish, fade_in_silence: As for `speak`.
+
+    Raises:
+        InputError: frames, track, features and models do not belong together.
+    """
+    done, total = 0, features.frames
+
+    def report(now: int, of: int, picture: np.ndarray | None) -> None:
+        nonlocal done, total
+        done, total = now, of
+        progress(now, of, picture)
+
+    frames = _Latest(frames, batch_size)
+    face = encoded_on_demand(models, frames, track, seed, lambda: progress(done, total, None))
+    yield from speak(models, face, features, batch_size, report, order, finish, fade_in_silence)
+
+
+def speak(
+    models: Models,
+    face: Face,
+    features: AudioFeatures,
+    batch_size: int = 8,
+    progress: Progress = silent,
+    order: Sequence[int] | None = None,
+    finish: Finish = NO_FINISH,
+    fade_in_silence: bool = False,
+) -> Iterator[np.ndarray]:
+    """The source face speaking the sound, frame by frame as they are ready.
+
+    Args:
+        models: The networks.
+        face: The face.
         features: What is to be said; one output frame each, but no more than the clip has where the
             output ends with it.
         batch_size: Frames a pass.
-        seed: Sample the VAE's posterior, as the reference does; its mode when None.
-        progress: Called once a batch with its last finished frame.
+        progress: Called after each network of a batch, and once a batch with its last finished frame.
         order: Which source frame each output frame shows; as the track's length policy says when None.
         finish: What is done to the painted face before it is blended.
         fade_in_silence: Show the original mouth where the voice is silent; nothing is painted there.
@@ -56,26 +131,22 @@ def lip_sync(
         uint8 RGB (H, W, 3).
 
     Raises:
-        InputError: frames, track, features and models do not belong together.
+        InputError: face, features and models do not belong together.
     """
-    faces.require_fit(frames, track)
-    frames = _Latest(frames, batch_size)
     done = 0
 
     def between(*_) -> None:  # a batch takes long on a slow machine: let it be stopped in the middle
         progress(done, len(order), None)
 
-    values = _EncodedOnDemand(models, frames, track, seed, between)
-    encoded = FaceLatents(values, track.present, track.length)
-    blender = Blender(models, frames, track, finish=finish)
+    blender = Blender(models, face.frames, face.track, finish=finish, masks=face.masks)
     if order is None:
-        order = play_order(features.frames, len(track), track.length)
+        order = play_order(features.frames, len(face.track), face.track.length)
     weights = features.speech if fade_in_silence else np.ones(len(order), np.float32)
     for done in range(0, len(order), batch_size):
         batch = range(done, min(done + batch_size, len(order)))
         sources, weight = order[done : batch.stop], weights[done : batch.stop]
         seen = np.where(weight > 0, sources, -1)
-        predicted = pipeline.predict(models, encoded, features, batch_size, batch, between, seen)
+        predicted = pipeline.predict(models, face.latents, features, batch_size, batch, between, seen)
         painted = pipeline.decode(models, predicted, batch_size, between)
         for frame in blender.blend(sources, painted, weight):
             yield frame
