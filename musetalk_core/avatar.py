@@ -1,0 +1,104 @@
+"""A face prepared once, to speak many times: everything about it that does not depend on the voice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from . import speaking
+from .audio import AudioFeatures
+from .errors import InputError
+from .face_options import LIGHT_SMOOTHING, NO_OPTIONS, FaceOptions
+from .finishing import NO_FINISH, Finish
+from .models import Models
+from .progress import Progress, silent
+from .releases import MaskMode
+from .speaking import Face
+from .timeline import Length, play_order
+from .video_look import VideoLook
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What is chosen when a face is prepared.
+
+    Attributes:
+        bbox_shift: Pixels to move the face box's middle down.
+        extra_margin: Pixels below the chin instead of the release's.
+        fps: Frame rate of what will be spoken; the source's own (25 for stills) when None.
+        length: What happens when a sound outlasts the clip.
+        faces: Which face, how it is looked for, and what if there is none.
+        smoothing: 0..1, of the landmarks over time.
+        mask_mode: Instead of the release's.
+        cheek_width: Instead of the release's, for mask mode "jaw".
+        seed: Sample the VAE's posterior; its mode when None.
+    """
+
+    bbox_shift: int = 0
+    extra_margin: int | None = None
+    fps: Fraction | None = None
+    length: Length = "pingpong"
+    faces: FaceOptions = NO_OPTIONS
+    smoothing: float = LIGHT_SMOOTHING
+    mask_mode: MaskMode | None = None
+    cheek_width: int | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class Avatar:
+    """A prepared face.
+
+    Attributes:
+        name: Its name.
+        release: Name of the release it was prepared for.
+        fps: Frames a second at which it speaks.
+        face: Frames, boxes, latents and masks, read when they are asked for. Not to be used by two
+            threads at once: each opens the avatar for itself.
+        shown: Which of its frames the clip shows, one for each frame at ``fps``.
+        look: What a video of it is to look like; None for stills.
+    """
+
+    name: str
+    release: str
+    fps: Fraction
+    face: Face
+    shown: Sequence[int]
+    look: VideoLook | None
+
+    def order(self, frames: int) -> list[int]:
+        """Which source frame each of ``frames`` output frames shows; fewer where the clip ends the output."""
+        return [self.shown[i] for i in play_order(frames, len(self.shown), self.face.track.length)]
+
+    def speak(
+        self,
+        models: Models,
+        features: AudioFeatures,
+        batch_size: int = 8,
+        progress: Progress = silent,
+        finish: Finish = NO_FINISH,
+        fade_in_silence: bool = False,
+    ) -> Iterator[np.ndarray]:
+        """The avatar speaking a sound, frame by frame as they are ready: exactly what the whole job would give.
+
+        Args:
+            models: The networks; only UNet and VAE decoder are used.
+            features: What is to be said, at this avatar's rate.
+            batch_size, progress, finish, fade_in_silence: As for `speaking.speak`.
+
+        Yields:
+            uint8 RGB (H, W, 3).
+
+        Raises:
+            InputError: the features are of another rate, or another release's.
+        """
+        if features.fps != self.fps:
+            raise InputError(
+                f"The audio features are for {float(features.fps):g} fps, the avatar speaks at {float(self.fps):g}.",
+                "Encode the sound at the avatar's rate.",
+            )
+        order = self.order(features.frames)
+        yield from speaking.speak(models, self.face, features, batch_size, progress, order, finish, fade_in_silence)
