@@ -8,14 +8,14 @@ from fractions import Fraction
 
 import numpy as np
 
-from . import speaking
-from .audio import AudioFeatures
+from . import pipeline, speaking
 from .errors import InputError
 from .face_options import LIGHT_SMOOTHING, NO_OPTIONS, FaceOptions
 from .finishing import NO_FINISH, Finish
 from .models import Models
 from .progress import Progress, silent
 from .releases import MaskMode
+from .sound_input import Sound
 from .speaking import Face
 from .timeline import Length, play_order
 from .video_look import VideoLook
@@ -49,6 +49,21 @@ class Preparation:
 
 
 @dataclass(frozen=True)
+class Spoken:
+    """What an avatar says.
+
+    Attributes:
+        frames: uint8 RGB (H, W, 3) each, painted as they are taken.
+        count: How many.
+        seconds: Where the sound ends with them; None where all of it is heard.
+    """
+
+    frames: Iterator[np.ndarray]
+    count: int
+    seconds: Fraction | None
+
+
+@dataclass(frozen=True)
 class Avatar:
     """A prepared face.
 
@@ -76,29 +91,34 @@ class Avatar:
     def speak(
         self,
         models: Models,
-        features: AudioFeatures,
+        sound: Sound,
         batch_size: int = 8,
         progress: Progress = silent,
         finish: Finish = NO_FINISH,
         fade_in_silence: bool = False,
-    ) -> Iterator[np.ndarray]:
-        """The avatar speaking a sound, frame by frame as they are ready: exactly what the whole job would give.
+        first_frames: int | None = None,
+    ) -> Spoken:
+        """The avatar saying a sound: exactly the frames that the whole job would give.
 
         Args:
-            models: The networks; only UNet and VAE decoder are used.
-            features: What is to be said, at this avatar's rate.
+            models: The networks; only Whisper, UNet and the VAE's decoder are used.
+            sound: What is to be said.
             batch_size, progress, finish, fade_in_silence: As for `speaking.speak`.
-
-        Yields:
-            uint8 RGB (H, W, 3).
+            first_frames: Make only so many frames; all when None.
 
         Raises:
-            InputError: the features are of another rate, or another release's.
+            InputError: the models are another release's, or the sound cannot be worked with.
         """
-        if features.fps != self.fps:
+        if models.release.name != self.release:
             raise InputError(
-                f"The audio features are for {float(features.fps):g} fps, the avatar speaks at {float(self.fps):g}.",
-                "Encode the sound at the avatar's rate.",
+                f"The avatar {self.name} was prepared for MuseTalk {self.release}, "
+                f"the models are of {models.release.name}.",
+                "Use the models of its release, or prepare it again.",
             )
+        features = pipeline.listen(models, sound.waveform, sound.rate, self.fps)
+        heard = features.frames
+        if first_frames is not None:
+            features = features.first(first_frames)
         order = self.order(features.frames)
-        yield from speaking.speak(models, self.face, features, batch_size, progress, order, finish, fade_in_silence)
+        frames = speaking.speak(models, self.face, features, batch_size, progress, order, finish, fade_in_silence)
+        return Spoken(frames, len(order), len(order) / self.fps if len(order) < heard else None)

@@ -3,6 +3,9 @@
 from comfy_api.v0_0_2 import ComfyExtension, io
 
 from . import host
+from .avatar_load import AvatarLoad
+from .avatar_prepare import AvatarPrepare
+from .avatar_speak import AvatarSpeak
 from .dwpose_landmarks import DWPoseLandmarks
 from .face_options import FaceOptionsNode
 from .face_parse_blend import FaceParseBlend
@@ -33,6 +36,9 @@ class MuseTalkExtension(ComfyExtension):
             SaveFaceTrack,
             LoadFaceTrack,
             MuseVFrames,
+            AvatarPrepare,
+            AvatarLoad,
+            AvatarSpeak,
             LegacyRun,
             LegacyCutAudio,
             LegacyFilenames,

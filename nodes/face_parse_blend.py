@@ -6,11 +6,19 @@ from ..musetalk_core.blender import Blender
 from ..musetalk_core.errors import pick
 from ..musetalk_core.finishing import Finish
 from . import host
-from .sockets import CATEGORY, Audio, Faces, batch_size_input, colour_match_input, detail_input, models_input
+from .sockets import (
+    CATEGORY,
+    MASK_MODES,
+    Audio,
+    Faces,
+    batch_size_input,
+    cheek_width_input,
+    colour_match_input,
+    detail_input,
+    mask_mode_input,
+    models_input,
+)
 from .tensors import ImageFrames, to_image
-
-_AS_RELEASE = "as the release"
-_MASK_MODES = {_AS_RELEASE: None, "jaw": "jaw", "raw": "raw", "neck": "neck", "face": "face"}
 
 
 class FaceParseBlend(io.ComfyNode):
@@ -27,22 +35,8 @@ class FaceParseBlend(io.ComfyNode):
                 io.Image.Input("images", tooltip="The same frames the faces were found in."),
                 io.Image.Input("faces_painted", tooltip="From MuseTalk VAE Decode, any size."),
                 Faces.Input("faces", tooltip="The face track the painted faces belong to."),
-                io.Combo.Input(
-                    "mask_mode",
-                    options=list(_MASK_MODES),
-                    default=_AS_RELEASE,
-                    tooltip="What is replaced, in the lower half of the face box. as the release: jaw for 1.5, "
-                    "face for 1.0. jaw: mouth and skin, narrowed at the cheeks. raw: mouth and skin. neck: "
-                    "raw and the neck. face: everything of the face, the nose too.",
-                ),
-                io.Int.Input(
-                    "cheek_width",
-                    default=90,
-                    min=20,
-                    max=160,
-                    tooltip="For jaw: half width of the middle that is repainted in full, where the square round the "
-                    "face is 512 wide. Smaller keeps more of the original cheeks.",
-                ),
+                mask_mode_input(),
+                cheek_width_input(),
                 batch_size_input("Frames"),
                 detail_input(),
                 colour_match_input(),
@@ -72,7 +66,7 @@ class FaceParseBlend(io.ComfyNode):
         colour_match=0.0,
         audio_features=None,
     ) -> io.NodeOutput:
-        mode = pick(_MASK_MODES, mask_mode, "mask_mode")
+        mode = pick(MASK_MODES, mask_mode, "mask_mode")
         blender = Blender(models, ImageFrames(images), faces, mode, cheek_width, Finish(detail, colour_match))
         speech = None if audio_features is None else audio_features.speech
         blended = blender.blend_all(ImageFrames(faces_painted), batch_size, host.progress(), speech)

@@ -157,8 +157,8 @@ def face_track_files() -> list[str]:
     return names
 
 
-def open_clip(video: Input.Video | None, image: Tensor | None, seconds: Fraction) -> Clip:
-    """The first ``seconds`` of a VIDEO, or an IMAGE, as a clip whose frames are read as they are needed.
+def open_clip(video: Input.Video | None, image: Tensor | None, seconds: Fraction | None = None) -> Clip:
+    """A VIDEO, all of it or its first ``seconds``, or an IMAGE, as a clip whose frames are read as they are needed.
 
     Raises:
         InputError: there is neither or both.
@@ -180,7 +180,7 @@ def open_clip(video: Input.Video | None, image: Tensor | None, seconds: Fraction
         return Clip(ImageFrames(parts.images), fps, times)
     start, duration = (_exact(seconds) for seconds in (trim() if trim else (0, 0)))
     if duration:
-        seconds = min(seconds, duration)
+        seconds = duration if seconds is None else min(seconds, duration)
     source = video.get_stream_source()
     file = source if hasattr(source, "read") else Path(source)  # in memory, or on disk
     return media_input.open_clip(file, seconds, start, progress())
@@ -189,6 +189,17 @@ def open_clip(video: Input.Video | None, image: Tensor | None, seconds: Fraction
 def _exact(seconds: float) -> Fraction:
     """The time that a decimal number means: 0.2 as a float is a little more, and a frame may begin in between."""
     return Fraction(seconds).limit_denominator(1_000_000)
+
+
+def avatar_names() -> list[str]:
+    """Names of the prepared avatars; asked for whenever the host describes the node, so no avatar is read."""
+    return sorted(file.parent.name for file in avatars_folder().glob("*/avatar.json"))
+
+
+def avatar_changed(name: str) -> int:
+    """Changes when an avatar is prepared anew: the modification time (ns); 0 where there is none of that name."""
+    file = avatar_folder(avatars_folder(), name) / "avatar.json"
+    return file.stat().st_mtime_ns if file.is_file() else 0
 
 
 def video_file(path: Path) -> Input.Video:

@@ -7,23 +7,24 @@ from ..musetalk_core.errors import pick
 from ..musetalk_core.face_options import LIGHT_SMOOTHING, NO_OPTIONS
 from ..musetalk_core.finishing import Finish
 from ..musetalk_core.sound_input import Sound
-from ..musetalk_core.timeline import TRAINED_FPS, known_length
+from ..musetalk_core.timeline import known_length
 from . import host
 from .sockets import (
     CATEGORY,
+    FPS,
     batch_size_input,
     bbox_shift_input,
     colour_match_input,
     detail_input,
     extra_margin_input,
+    first_frames_input,
+    fps_input,
     length_input,
     models_input,
     options_input,
     smoothing_input,
 )
 from .tensors import sound_of
-
-_FPS = {"keep": None, "25": TRAINED_FPS}
 
 
 class LipSyncVideo(io.ComfyNode):
@@ -47,13 +48,7 @@ class LipSyncVideo(io.ComfyNode):
                     "(negative) less. The console tells the usable range.",
                 ),
                 extra_margin_input(),
-                io.Combo.Input(
-                    "fps",
-                    options=list(_FPS),
-                    default="keep",
-                    tooltip="Frame rate of the video. keep: the source's own, exactly; one that varies becomes "
-                    "constant at its average. 25: what MuseTalk was trained at. Pictures play at 25.",
-                ),
+                fps_input("Frame rate of the video."),
                 length_input(),
                 smoothing_input(LIGHT_SMOOTHING),
                 batch_size_input("Frames"),
@@ -74,6 +69,7 @@ class LipSyncVideo(io.ComfyNode):
                     "image", optional=True, tooltip="The face as one picture, or as pictures to be played at 25 fps."
                 ),
                 options_input(),
+                first_frames_input(),
             ],
             outputs=[
                 io.Video.Output(display_name="video", tooltip="Finished, with the voice. Keep it with Save Video."),
@@ -102,18 +98,20 @@ class LipSyncVideo(io.ComfyNode):
         video=None,
         image=None,
         face_options=NO_OPTIONS,
+        first_frames=0,
     ) -> io.NodeOutput:
         voice = Sound(*sound_of(audio))
         settings = job.Settings(
             bbox_shift=bbox_shift,
             extra_margin=extra_margin,
-            fps=pick(_FPS, fps, "frame rate"),
+            fps=pick(FPS, fps, "frame rate"),
             length=known_length(length),
             faces=face_options,
             smoothing=smoothing,
             fade_in_silence=fade_in_silence,
             finish=Finish(detail, colour_match),
             batch_size=batch_size,
+            first_frames=first_frames or None,
         )
         clip = host.open_clip(video, image, voice.duration)
         path = host.new_temp_file(".mp4")

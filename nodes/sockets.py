@@ -2,7 +2,7 @@
 
 from comfy_api.v0_0_2 import io
 
-from ..musetalk_core.timeline import LENGTHS
+from ..musetalk_core.timeline import LENGTHS, TRAINED_FPS
 
 CATEGORY = "MuseTalk"
 
@@ -10,8 +10,13 @@ Models = io.Custom("MUSETALK_MODELS")  # musetalk_core.models.Models
 Audio = io.Custom("MUSETALK_AUDIO")  # musetalk_core.audio.AudioFeatures
 Faces = io.Custom("MUSETALK_FACES")  # musetalk_core.faces.FaceTrack
 Latents = io.Custom("MUSETALK_LATENTS")  # musetalk_core.pipeline.FaceLatents
+Avatar = io.Custom("MUSETALK_AVATAR")  # musetalk_core.avatar.Avatar
 Options = io.Custom("MUSETALK_FACE_OPTIONS")  # musetalk_core.face_options.FaceOptions
 Filenames = io.Custom("VHS_FILENAMES")  # VideoHelperSuite's; musetalk_core.vhs_filenames
+
+FPS = {"keep": None, "25": TRAINED_FPS}
+_AS_RELEASE = "as the release"
+MASK_MODES = {_AS_RELEASE: None, "jaw": "jaw", "raw": "raw", "neck": "neck", "face": "face"}
 
 
 def models_input() -> io.Input:
@@ -36,6 +41,49 @@ def extra_margin_input(
     tooltip: str = "Pixels added below the chin, release 1.5 only: raise it when an open jaw is cut off.",
 ) -> io.Input:
     return io.Int.Input("extra_margin", default=10, min=0, max=100, tooltip=tooltip)
+
+
+def fps_input(tooltip: str) -> io.Input:
+    return io.Combo.Input(
+        "fps",
+        options=list(FPS),
+        default="keep",
+        tooltip=f"{tooltip} keep: the source's own, exactly; one that varies becomes "
+        "constant at its average. 25: what MuseTalk was trained at. Pictures play at 25.",
+    )
+
+
+def mask_mode_input() -> io.Input:
+    return io.Combo.Input(
+        "mask_mode",
+        options=list(MASK_MODES),
+        default=_AS_RELEASE,
+        tooltip="What is replaced, in the lower half of the face box. as the release: jaw for 1.5, "
+        "face for 1.0. jaw: mouth and skin, narrowed at the cheeks. raw: mouth and skin. neck: "
+        "raw and the neck. face: everything of the face, the nose too.",
+    )
+
+
+def cheek_width_input() -> io.Input:
+    return io.Int.Input(
+        "cheek_width",
+        default=90,
+        min=20,
+        max=160,
+        tooltip="For jaw: half width of the middle that is repainted in full, where the square round the "
+        "face is 512 wide. Smaller keeps more of the original cheeks.",
+    )
+
+
+def first_frames_input() -> io.Input:
+    return io.Int.Input(
+        "first_frames",
+        default=0,
+        min=0,
+        max=100000,
+        optional=True,
+        tooltip="Make only so many frames, to tune the settings quickly. 0 makes all.",
+    )
 
 
 def length_input() -> io.Input:

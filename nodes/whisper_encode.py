@@ -5,7 +5,7 @@ from comfy_api.v0_0_2 import io
 from ..musetalk_core import pipeline
 from ..musetalk_core.timeline import exact_rate
 from . import host
-from .sockets import CATEGORY, Audio, models_input
+from .sockets import CATEGORY, Audio, first_frames_input, models_input
 from .tensors import sound_of
 
 
@@ -32,6 +32,7 @@ class WhisperEncode(io.ComfyNode):
                     tooltip="Frames per second of the video to be made; connect the source video's. MuseTalk "
                     "was trained at 25. Give the same number to the node that saves the video.",
                 ),
+                first_frames_input(),
             ],
             outputs=[
                 Audio.Output(display_name="audio_features", tooltip="Goes to MuseTalk Inpaint."),
@@ -40,7 +41,10 @@ class WhisperEncode(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, models, audio, fps: float) -> io.NodeOutput:
+    def execute(cls, models, audio, fps: float, first_frames: int = 0) -> io.NodeOutput:
         waveform, rate = sound_of(audio)
-        features = pipeline.encode_audio(models, waveform, rate, exact_rate(fps), host.progress())
+        if first_frames:
+            features = pipeline.listen(models, waveform, rate, exact_rate(fps)).first(first_frames)
+        else:
+            features = pipeline.encode_audio(models, waveform, rate, exact_rate(fps), host.progress())
         return io.NodeOutput(features, features.frames)

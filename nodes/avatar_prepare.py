@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from comfy_api.v0_0_2 import io
+
+from ..musetalk_core import avatar_store
+from ..musetalk_core.avatar import Preparation
+from ..musetalk_core.errors import pick
+from ..musetalk_core.face_options import LIGHT_SMOOTHING, NO_OPTIONS
+from ..musetalk_core.preview import draw_track
+from ..musetalk_core.timeline import known_length
+from . import host
+from .sockets import (
+    CATEGORY,
+    FPS,
+    MASK_MODES,
+    Avatar,
+    batch_size_input,
+    bbox_shift_input,
+    cheek_width_input,
+    extra_margin_input,
+    fps_input,
+    length_input,
+    mask_mode_input,
+    models_input,
+    options_input,
+    smoothing_input,
+)
+from .tensors import to_image
+
+
+class AvatarPrepare(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="MuseTalkAvatarPrepare",
+            display_name="MuseTalk Avatar Prepare",
+            category=CATEGORY,
+            description="Does once, and keeps, everything about a face that does not depend on the voice. "
+            "MuseTalk Avatar Speak then only paints.",
+            inputs=[
+                models_input(),
+                io.String.Input(
+                    "name",
+                    default="avatar",
+                    tooltip="Of its folder in output/avatars. An avatar of that name is prepared anew, but for what "
+                    "has not changed.",
+                ),
+                bbox_shift_input(
+                    "Moves the middle of the face box, in pixels. Down (positive) opens the mouth more, up "
+                    "(negative) less. Stay within the range shown in the preview. Changing it does not run the "
+                    "face networks again.",
+                ),
+                extra_margin_input(),
+                fps_input("Frame rate at which the avatar speaks."),
+                length_input(),
+                smoothing_input(LIGHT_SMOOTHING),
+                mask_mode_input(),
+                cheek_width_input(),
+                batch_size_input("Frames"),
+                io.Video.Input("video", optional=True, tooltip="The face as a video. Or connect image."),
+                io.Image.Input(
+                    "image", optional=True, tooltip="The face as one picture, or as pictures to be played at 25 fps."
+                ),
+                options_input(),
+            ],
+            outputs=[
+                Avatar.Output(display_name="avatar", tooltip="Goes to MuseTalk Avatar Speak."),
+                io.Image.Output(
+                    display_name="preview",
+                    tooltip="Up to 16 frames with points, box and usable range drawn in.",
+                ),
+                io.Int.Output(display_name="shift_min", tooltip="Lowest usable bbox_shift."),
+                io.Int.Output(display_name="shift_max", tooltip="Highest usable bbox_shift."),
+                io.Int.Output(
+                    display_name="faceless", tooltip="How many frames have no face and pass through untouched."
+                ),
+            ],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        models,
+        name,
+        bbox_shift,
+        extra_margin,
+        fps,
+        mask_mode,
+        cheek_width,
+        batch_size,
+        length="pingpong",
+        smoothing=LIGHT_SMOOTHING,
+        video=None,
+        image=None,
+        face_options=NO_OPTIONS,
+    ) -> io.NodeOutput:
+        chosen = Preparation(
+            bbox_shift=bbox_shift,
+            extra_margin=extra_margin,
+            fps=pick(FPS, fps, "frame rate"),
+            length=known_length(length),
+            faces=face_options,
+            smoothing=smoothing,
+            mask_mode=pick(MASK_MODES, mask_mode, "mask_mode"),
+            cheek_width=cheek_width,
+        )
+        folder = avatar_store.avatar_folder(host.avatars_folder(), name)
+        clip = host.open_clip(video, image)
+        avatar = avatar_store.prepare_avatar(models, clip, folder, chosen, lambda stage: host.progress(), batch_size)
+        track = avatar.face.track
+        drawn = draw_track(avatar.face.frames, track)
+        minus, plus = track.shift_range
+        return io.NodeOutput(avatar, to_image(drawn, len(drawn)), -minus, plus, int((~track.present).sum()))
