@@ -170,6 +170,34 @@ GRAPHS = {
         ],
     ),
 }
+SPEAK = ("speak", "MuseTalkAvatarSpeak", 2, {"models": "models.0", "avatar": "avatar.0", "audio": "voice.0"})
+GRAPHS |= {
+    "MuseTalk prepare an avatar": (
+        "Everything that does not depend on the voice is done once and kept in `output/avatars`. Tune **bbox_shift** "
+        "with the preview and **first_frames** at 1 or a few: only what depends on it is done again. Then set "
+        "**first_frames** to 0, and speak here or in *MuseTalk avatar speaks*.",
+        [
+            MODELS,
+            ("clip", "LoadVideo", 0, {"file": "face.mp4"}),
+            VOICE,
+            ("avatar", "MuseTalkAvatarPrepare", 1, {"models": "models.0", "video": "clip.0"}),
+            ("preview", "PreviewImage", 2, {"images": "avatar.1"}),
+            (*SPEAK[:3], {**SPEAK[3], "first_frames": 8}),
+            ("save", "SaveVideo", 3, {"video": "speak.0", "filename_prefix": "video/MuseTalk"}),
+        ],
+    ),
+    "MuseTalk avatar speaks": (
+        "A prepared avatar says one voice after the other: only the mouth is painted and blended. The node plays the "
+        "video while it is made. Prepare one first with *MuseTalk prepare an avatar*.",
+        [
+            MODELS,
+            VOICE,
+            ("avatar", "MuseTalkAvatarLoad", 1, {"models": "models.0", "name": "avatar"}),
+            SPEAK,
+            ("save", "SaveVideo", 3, {"video": "speak.0", "filename_prefix": "video/MuseTalk"}),
+        ],
+    ),
+}
 MUSEV_SIZE = {"ref_image": "source.0", "width": 512, "height": 512}
 POSES = {"images": "clip.0", "frame_rate": 8, "filename_prefix": "poses", "format": "video/h264-mp4"}
 GRAPHS |= {

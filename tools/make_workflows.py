@@ -32,7 +32,10 @@ WIDTH, GAP, HEAD, SLOT, WIDGET = 340, 60, 40, 22, 28  # px
 PICTURES = {  # px shown below the widgets, by the node itself or while it runs
     **dict.fromkeys(("LoadImage", "LoadVideo", "PreviewImage"), 300),
     **dict.fromkeys(("MuseTalkDWPoseLandmarks", "MuseTalkVAEEncode"), 240),
-    **dict.fromkeys(("MuseTalkVAEDecode", "MuseTalkFaceParseBlend", "MuseTalkLipSyncVideo", "SaveVideo"), 240),
+    **dict.fromkeys(
+        ("MuseTalkVAEDecode", "MuseTalkFaceParseBlend", "MuseTalkLipSyncVideo", "MuseTalkAvatarSpeak", "SaveVideo"),
+        240,
+    ),
     "LoadAudio": 80,
 }
 
