@@ -37,7 +37,6 @@ def prepare(name: str, **inputs) -> Graph:
             "MuseTalkAvatarPrepare",
             **({"models": ["models", 0], "name": name, "video": ["film", 0], "batch_size": 4} | settings | inputs),
         ),
-        "numbers": node("PreviewAny", source=["avatar", 3]),
     }
 
 
@@ -111,7 +110,7 @@ def test_avatars_are_listed_by_the_node_and_over_http(comfy, film):
 def test_a_name_is_never_a_path(comfy, film, name):
     result = comfy.run(prepare(name), timeout=120)
     assert result.status == "error"
-    assert "name" in result.error["exception_message"]
+    assert "name" in result.error
     assert not list(comfy.base.rglob("escape*"))
 
 
@@ -119,7 +118,7 @@ def test_another_release_is_told_apart(comfy, film):
     prepared(comfy, "release")
     result = comfy.run(speak("release", release="1.0"), timeout=120)
     assert result.status == "error"
-    assert "1.5" in result.error["exception_message"] and "1.0" in result.error["exception_message"]
+    assert "1.5" in result.error and "1.0" in result.error
 
 
 def test_an_avatar_prepared_anew_is_opened_anew(comfy, film):
