@@ -39,6 +39,7 @@ class _SocketType:
 class _Io:
     ComfyNode = object
     Schema = SimpleNamespace
+    Hidden = SimpleNamespace(unique_id="UNIQUE_ID")
 
     def __getattr__(self, _name: str) -> _SocketType:
         return _SocketType()
