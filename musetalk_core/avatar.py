@@ -9,6 +9,7 @@ from fractions import Fraction
 import numpy as np
 
 from . import pipeline, speaking
+from .audio import AudioFeatures
 from .errors import InputError
 from .face_options import LIGHT_SMOOTHING, NO_OPTIONS, FaceOptions
 from .finishing import NO_FINISH, Finish
@@ -54,12 +55,10 @@ class Spoken:
 
     Attributes:
         frames: uint8 RGB (H, W, 3) each, painted as they are taken.
-        count: How many.
         seconds: Where the sound ends with them; None where all of it is heard.
     """
 
     frames: Iterator[np.ndarray]
-    count: int
     seconds: Fraction | None
 
 
@@ -91,6 +90,36 @@ class Avatar:
     def speak(
         self,
         models: Models,
+        features: AudioFeatures,
+        batch_size: int = 8,
+        progress: Progress = silent,
+        finish: Finish = NO_FINISH,
+        fade_in_silence: bool = False,
+    ) -> Iterator[np.ndarray]:
+        """The avatar speaking a sound, frame by frame as they are ready: exactly what the whole job would give.
+
+        Args:
+            models: The networks; only UNet and VAE decoder are used.
+            features: What is to be said, at this avatar's rate.
+            batch_size, progress, finish, fade_in_silence: As for `speaking.speak`.
+
+        Yields:
+            uint8 RGB (H, W, 3).
+
+        Raises:
+            InputError: the features are of another rate, or another release's.
+        """
+        if features.fps != self.fps:
+            raise InputError(
+                f"The audio features are for {float(features.fps):g} fps, the avatar speaks at {float(self.fps):g}.",
+                "Encode the sound at the avatar's rate.",
+            )
+        order = self.order(features.frames)
+        yield from speaking.speak(models, self.face, features, batch_size, progress, order, finish, fade_in_silence)
+
+    def say(
+        self,
+        models: Models,
         sound: Sound,
         batch_size: int = 8,
         progress: Progress = silent,
@@ -98,27 +127,19 @@ class Avatar:
         fade_in_silence: bool = False,
         first_frames: int | None = None,
     ) -> Spoken:
-        """The avatar saying a sound: exactly the frames that the whole job would give.
+        """`speak` a sound as it is.
 
         Args:
-            models: The networks; only Whisper, UNet and the VAE's decoder are used.
+            models: The networks; only Whisper, UNet and VAE decoder are used.
             sound: What is to be said.
             batch_size, progress, finish, fade_in_silence: As for `speaking.speak`.
-            first_frames: Make only so many frames; all when None.
+            first_frames: Make no more than this many; all when None.
 
         Raises:
-            InputError: the models are another release's, or the sound cannot be worked with.
+            InputError: the models are of another release, or the sound cannot be worked with.
         """
-        if models.release.name != self.release:
-            raise InputError(
-                f"The avatar {self.name} was prepared for MuseTalk {self.release}, "
-                f"the models are of {models.release.name}.",
-                "Use the models of its release, or prepare it again.",
-            )
         features = pipeline.listen(models, sound.waveform, sound.rate, self.fps)
-        heard = features.frames
         if first_frames is not None:
             features = features.first(first_frames)
-        order = self.order(features.frames)
-        frames = speaking.speak(models, self.face, features, batch_size, progress, order, finish, fade_in_silence)
-        return Spoken(frames, len(order), len(order) / self.fps if len(order) < heard else None)
+        frames = self.speak(models, features, batch_size, progress, finish, fade_in_silence)
+        return Spoken(frames, sound_end(sound, len(self.order(features.frames)), self.fps))

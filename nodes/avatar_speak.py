@@ -63,7 +63,7 @@ class AvatarSpeak(io.ComfyNode):
         first_frames=0,
     ) -> io.NodeOutput:
         voice = Sound(*sound_of(audio))
-        spoken = avatar.speak(
+        spoken = avatar.say(
             models,
             voice,
             batch_size,
