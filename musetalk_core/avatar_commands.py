@@ -172,7 +172,7 @@ def _named(args: argparse.Namespace) -> _Part:
         )
     outputs = outputs or [args.output_folder / f"{args.name}_{voice.stem}.mp4" for voice in voices]
     folder = avatar_store.avatar_folder(args.avatars, args.name)
-    info = _there(folder, f"python -m musetalk_core prepare --source FACE --name {args.name} makes it.")
+    info = _there(folder, f'Make it: python -m musetalk_core prepare --source FACE --name "{args.name}".', args)
     tasks = [Task(_file(folder), voice, output) for voice, output in zip(voices, outputs, strict=True)]
     return _Part(folder, args.release or info.release, None, info.bbox_shift, tasks)
 
@@ -189,7 +189,7 @@ def _entry_part(entry: Entry, args: argparse.Namespace) -> _Part:
     folder = avatar_store.avatar_folder(args.avatars, entry.name)
     release = args.release or "1.5"
     if not entry.prepare:
-        info = _there(folder, f"Write preparation: True below {entry.name} in {args.config}.")
+        info = _there(folder, f"Write preparation: True below {entry.name} in {args.config}.", args)
         release = args.release or info.release
         if info.bbox_shift != entry.bbox_shift:
             log.warning(
@@ -205,12 +205,19 @@ def _entry_part(entry: Entry, args: argparse.Namespace) -> _Part:
     return _Part(folder, release, entry.source if entry.prepare else None, entry.bbox_shift, tasks)
 
 
-def _there(folder: Path, remedy: str) -> AvatarInfo:
+def _there(folder: Path, remedy: str, args: argparse.Namespace) -> AvatarInfo:
+    """What is known of an avatar that must be there, and be such that the weights asked for can speak with it."""
     from . import avatar_store
 
     if not _file(folder).exists():
         raise InputError(f"There is no avatar {folder.name} in {folder.parent}.", remedy)
-    return avatar_store.avatar_info(folder)
+    info = avatar_store.avatar_info(folder)
+    if info.synthetic and not str(args.weights).startswith("synthetic"):
+        raise InputError(
+            f"The avatar {folder.name} was prepared with synthetic weights.",
+            "Prepare it again with the real ones, or let it speak with --weights synthetic.",
+        )
+    return info
 
 
 def _file(folder: Path) -> Path:
@@ -231,7 +238,7 @@ def _speak_all(models: Models, part: _Part, args: argparse.Namespace) -> list[Re
     except Exception as error:  # the other avatars may do
         detail = told(error)
         return [Result(task, "failed", detail) for task in part.tasks]
-    weights = {kind: source.state() for kind, source in models.sources.items() if kind in SPEAKING}
+    weights = {kind: models.sources[kind].state() for kind in SPEAKING}
     chosen = _finish(args), args.fade_in_silence, args.first_frames, args.no_save
     same = chosen, models.release.name, models.synthetic, weights, str(models.dtype)
     return run_all(part.tasks, lambda task, mark: _say(models, avatar, task, mark, args), same)
@@ -239,11 +246,12 @@ def _speak_all(models: Models, part: _Part, args: argparse.Namespace) -> list[Re
 
 def _prepare(models: Models, source: Path, folder: Path, settings: Preparation, batch_size: int) -> None:
     from . import avatar_store
+    from .avatar_making import prepare_avatar
     from .media_input import open_clip
 
     started = time.perf_counter()
     clip = open_clip(source, progress=bar("open"))
-    avatar_store.prepare_avatar(models, clip, folder, settings, bar, batch_size)
+    prepare_avatar(models, clip, folder, settings, bar, batch_size)
     seconds = time.perf_counter() - started
     size = sum(path.stat().st_size for path in folder.rglob("*"))
     print(f"\n{folder}: {_described(avatar_store.avatar_info(folder))}; {size / 1e6:.1f} MB, in {seconds:.1f} s")

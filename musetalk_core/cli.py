@@ -202,8 +202,9 @@ def _bench(args: argparse.Namespace) -> int:
 
 
 def _bench_live(args: argparse.Namespace) -> int:
-    from . import avatar_store, bench_live, demo
+    from . import bench_live, demo
     from .avatar import Preparation
+    from .avatar_making import prepare_avatar
     from .cache import KINDS
     from .media_input import open_clip
 
@@ -212,7 +213,7 @@ def _bench_live(args: argparse.Namespace) -> int:
     # An avatar is read when it is shown: on Windows its files cannot be deleted while it is held.
     with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         clip = open_clip(demo.SAMPLE / "face.jpg")
-        avatar = avatar_store.prepare_avatar(models, clip, Path(folder) / "sample", Preparation(), bar)
+        avatar = prepare_avatar(models, clip, Path(folder) / "sample", Preparation(), bar)
         report = bench_live.measure(models, avatar, seconds)
     print(json.dumps(report, indent=1) if args.json else bench_live.table(report))
     return 0
