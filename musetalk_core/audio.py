@@ -93,6 +93,13 @@ class AudioFeatures:
     release: str
     speech: np.ndarray
 
+    def first(self, count: int) -> AudioFeatures:
+        """Those of the first ``count`` frames, at least 1, or of all where there are fewer.
+
+        What is heard after them still reaches the last of them, as in the whole sound.
+        """
+        return replace(self, frames=min(count, self.frames), speech=self.speech[:count])
+
     def tokens(self, frames: Sequence[int]) -> Tensor:
         """Audio tokens (len(frames), 50, 384) of the output frames with these indices."""
         first = [int(i * ROWS_PER_SECOND / self.fps) - _ROWS_BEFORE for i in frames]

@@ -1,4 +1,4 @@
-"""The same work without a graph: ``python -m musetalk_core run | demo | download | doctor | bench``."""
+"""The same work without a graph: ``python -m musetalk_core run | prepare | speak | ...``."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from . import run_command
+from . import avatar_commands, run_command
 from .arguments import mp4, whole
 from .bars import bar
 from .errors import MuseTalkError
@@ -19,6 +20,8 @@ from .errors import MuseTalkError
 if TYPE_CHECKING:
     from .cache import ModelCache
 
+_MEMORY_SECONDS = (5, 15, 30, 60)
+_LIVE_SECONDS = 10
 _IMAGE_SECONDS = (1, 2, 3)  # to see how memory grows; a minute of 1080p would need 75 GB
 
 
@@ -47,6 +50,20 @@ def _parser() -> argparse.ArgumentParser:
     run_command.add_arguments(run)
     _add_model_options(run)
 
+    prepare = commands.add_parser("prepare", help="prepare a face once, so that it can speak at once")
+    prepare.set_defaults(command=lambda args: avatar_commands.prepare(args, _opener(args)))
+    avatar_commands.add_prepare_arguments(prepare)
+    _add_model_options(prepare)
+
+    speak = commands.add_parser("speak", help="make a prepared face say voices")
+    speak.set_defaults(command=lambda args: avatar_commands.speak(args, _opener(args)))
+    avatar_commands.add_speak_arguments(speak)
+    _add_model_options(speak, release=None)
+
+    avatars = commands.add_parser("avatars", help="list the prepared faces")
+    avatars.set_defaults(command=avatar_commands.avatars)
+    avatar_commands.add_avatars_arguments(avatars)
+
     demo = commands.add_parser("demo", help="lip-sync the bundled sample, fetching the weights if they can be had")
     demo.set_defaults(command=_demo)
     demo.add_argument("--output", type=mp4, default=Path("output/demo.mp4"), metavar="OUT.mp4")
@@ -72,18 +89,29 @@ def _parser() -> argparse.ArgumentParser:
         "--memory", action="store_true", help="peak memory over the length of the clip instead; takes minutes"
     )
     bench.add_argument(
-        "--seconds", type=whole(1), nargs="+", default=[5, 15, 30, 60], metavar="S", help="lengths for --memory"
+        "--live", action="store_true", help="how a prepared face speaks in real time instead: does it keep up"
+    )
+    bench.add_argument(
+        "--seconds",
+        type=whole(1),
+        nargs="+",
+        metavar="S",
+        help="lengths for --memory, default 5 15 30 60; for --live, how long, default 10",
     )
     _add_model_options(bench, default="synthetic-full")
     return parser
 
 
-def _add_release(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--release", choices=["1.5", "1.0"], default="1.5")
+def _add_release(parser: argparse.ArgumentParser, default: str | None = "1.5") -> None:
+    parser.add_argument(
+        "--release", choices=["1.5", "1.0"], default=default, help=f"default {default or 'what it was prepared for'}"
+    )
 
 
-def _add_model_options(parser: argparse.ArgumentParser, default: str | None = None) -> None:
-    _add_release(parser)
+def _add_model_options(
+    parser: argparse.ArgumentParser, default: str | None = None, release: str | None = "1.5"
+) -> None:
+    _add_release(parser, release)
     parser.add_argument(
         "--weights",
         default=default,
@@ -105,6 +133,10 @@ def _demo(args: argparse.Namespace) -> int:
     outcome = demo.run(weights.default_roots(), _cache(), args.output, bar)
     print(run_command.report(args.output, outcome, started))
     return 0
+
+
+def _opener(args: argparse.Namespace) -> avatar_commands.OpenModels:
+    return lambda kinds, release: _open(argparse.Namespace(**{**vars(args), "release": release}), kinds)
 
 
 def _open(args: argparse.Namespace, kinds: Sequence[str]):
@@ -155,14 +187,35 @@ def _bench(args: argparse.Namespace) -> int:
     from . import bench, bench_memory
     from .cache import KINDS
 
+    if args.live:
+        return _bench_live(args)
     if args.memory:
+        seconds = args.seconds or _MEMORY_SECONDS
         report = bench_memory.measure(
-            _open(args, KINDS), args.size, args.seconds, _IMAGE_SECONDS, args.batch_size, bar("bench")
+            _open(args, KINDS), args.size, seconds, _IMAGE_SECONDS, args.batch_size, bar("bench")
         )
         print(json.dumps(report, indent=1) if args.json else bench_memory.table(report))
         return 0
     report = bench.measure(_open(args, KINDS), args.size, args.batch_size, bar("bench"))
     print(json.dumps(report, indent=1) if args.json else bench.table(report))
+    return 0
+
+
+def _bench_live(args: argparse.Namespace) -> int:
+    from . import bench_live, demo
+    from .avatar import Preparation
+    from .avatar_making import prepare_avatar
+    from .cache import KINDS
+    from .media_input import open_clip
+
+    models = _open(args, KINDS)
+    seconds = args.seconds[0] if args.seconds else _LIVE_SECONDS
+    # An avatar is read when it is shown: on Windows its files cannot be deleted while it is held.
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        clip = open_clip(demo.SAMPLE / "face.jpg")
+        avatar = prepare_avatar(models, clip, Path(folder) / "sample", Preparation(), bar)
+        report = bench_live.measure(models, avatar, seconds)
+    print(json.dumps(report, indent=1) if args.json else bench_live.table(report))
     return 0
 
 

@@ -83,6 +83,8 @@ def load(path: Path) -> Observations:
         cuts = np.array([bool(frame.get("cut")) for frame in frames])
         if not len(landmarks) == len(scores) == len(detections) > 0:
             raise ValueError("its lists differ in length or are empty")
+        if "e" in str(data.get("fps", "")).lower():
+            raise ValueError("its frame rate is written with an exponent")  # "1e999999999" would be taken for years
         fps = Fraction(data["fps"]) if "fps" in data else None
         return Observations(int(data["height"]), int(data["width"]), landmarks, scores, detections, cuts, fps)
     except OSError as error:
@@ -90,7 +92,7 @@ def load(path: Path) -> Observations:
             f"The face track {path} cannot be read ({error.strerror}).",
             "Save one with MuseTalk Save Face Track.",
         ) from error
-    except (ValueError, KeyError, TypeError, OverflowError, ZeroDivisionError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, ZeroDivisionError, RecursionError) as error:
         raise InputError(
             f"{path} is not a face track of version {VERSION} ({error}).",
             "Save it again with MuseTalk Save Face Track.",

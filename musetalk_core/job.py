@@ -14,7 +14,7 @@ from .errors import InputError, MediaError
 from .face_options import LIGHT_SMOOTHING, NO_OPTIONS, FaceOptions
 from .faces import Observations
 from .finishing import NO_FINISH, Finish
-from .media_input import Clip, open_clip
+from .media_input import Clip, frame_rate, open_clip
 from .media_output import require_place, write_video
 from .models import Models
 from .observing import observe_faces
@@ -22,7 +22,7 @@ from .progress import Frames, Picked, Progress
 from .sound_input import Sound, read_voice
 from .speaking import lip_sync
 from .synthetic import NOTICE
-from .timeline import TRAINED_FPS, Length, exact_rate, on_screen, play_order
+from .timeline import FASTEST, TRAINED_FPS, Length, exact_rate, frame_count, on_screen, play_order
 from .tracking import track_faces
 
 log = logging.getLogger(__name__)
@@ -49,6 +49,9 @@ class Settings:
         backend: Which DWPose, a key of `mmpose_backend.BACKENDS`.
         batch_size: Frames a pass.
         seed: Sample the VAE's posterior; its mode when None.
+        first_frames: Make no more than this many frames of the output, at least 1; all when None. Faces are
+            looked for, smoothed and measured over the source frames shown there alone, so where there
+            is smoothing the boxes may differ a little from those of the whole job.
     """
 
     bbox_shift: int = 0
@@ -64,6 +67,7 @@ class Settings:
     backend: str = "torch"
     batch_size: int = 8
     seed: int | None = None
+    first_frames: int | None = None
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,7 @@ def run(
     for path in filter(None, (output, settings.save_face_track)):
         require_place(path)  # told now, not after minutes of work
     heard = read_voice(voice)
-    clip = open_clip(source, heard.duration, progress=stages("open"))
+    clip = open_clip(source, _reach(source, heard, settings), progress=stages("open"))
     return make_video(models, clip, heard, voice, output, settings, stages, mark)
 
 
@@ -133,7 +137,7 @@ def make_video(
 
     Args:
         models: The networks.
-        clip: The source, as far as the voice reaches.
+        clip: The source, at least as far as the output reaches.
         heard: What steers the mouth.
         spoken: The same sound as it goes into the video; a file's is copied where mp4 can hold it.
         output, settings, stages, mark: As for `run`.
@@ -141,7 +145,7 @@ def make_video(
     Raises:
         MuseTalkError: whatever is wrong with the input, the weights or the output.
     """
-    frames, shown, features = within_sound(models, clip, heard, settings.fps)
+    frames, shown, features = within_sound(models, clip, heard, settings.fps, settings.first_frames)
     fps = features.fps
     looked_at = min(fps, clip.fps or fps)
     if settings.face_track:
@@ -180,15 +184,34 @@ def make_video(
         settings.finish,
         settings.fade_in_silence,
     )
-    comment = ", ".join(filter(None, (f"MuseTalk {models.release.name}", models.synthetic and NOTICE, mark)))
-    end = len(order) / fps if len(order) < features.frames else None  # the sound ends with the picture
-    written = write_video(output, painted, fps, spoken, comment, clip.look, end)
+    end = sound_end(heard, len(order), fps)
+    written = write_video(output, painted, fps, spoken, comment(models, mark), clip.look, end)
     faceless, held = int((~track.present).sum()), int(track.held.sum())
     return Outcome(written, fps, faceless, held, track.shift_range, models.synthetic)
 
 
+def comment(models: Models, mark: str | None = None) -> str:
+    """What stands in the metadata of a video made with these models; see `tasks.fingerprint` for the mark."""
+    return ", ".join(filter(None, (f"MuseTalk {models.release.name}", models.synthetic and NOTICE, mark)))
+
+
+def sound_end(heard: Sound, frames: int, fps: Fraction) -> Fraction | None:
+    """Seconds at which the sound of a video of ``frames`` frames ends with them; None where all of it is heard."""
+    return frames / fps if frames < frame_count(heard.waveform.shape[1], heard.rate, fps) else None
+
+
+def _reach(source: Path, heard: Sound, settings: Settings) -> Fraction:
+    """Seconds of the source that the output can show; of its first frames, one more to be safe."""
+    if settings.first_frames is None:
+        return heard.duration
+    rate = settings.fps or frame_rate(source) or TRAINED_FPS
+    if rate > FASTEST:  # recorded by a browser: the file does not know its rate
+        return heard.duration
+    return min(heard.duration, (settings.first_frames + 1) / rate)
+
+
 def within_sound(
-    models: Models, clip: Clip, heard: Sound, fps: Fraction | None
+    models: Models, clip: Clip, heard: Sound, fps: Fraction | None, first_frames: int | None = None
 ) -> tuple[Frames, list[int], AudioFeatures]:
     """As much of a clip as a sound reaches; the rest would never be seen.
 
@@ -197,6 +220,7 @@ def within_sound(
         clip: The clip.
         heard: The sound.
         fps: As for `conformed`.
+        first_frames: Only what this many output frames show; all when None.
 
     Returns:
         Frames, and which of them each frame of the clip at a constant rate shows, as from `conformed`;
@@ -204,6 +228,8 @@ def within_sound(
     """
     frames, shown, fps = conformed(clip, fps)
     features = pipeline.listen(models, heard.waveform, heard.rate, fps)
+    if first_frames is not None:
+        features = features.first(first_frames)
     shown = shown[: features.frames]
     return frames[: shown[-1] + 1], shown, features
 

@@ -13,7 +13,7 @@ from .cache import ModelCache, Source
 from .errors import pick
 from .latents import FACE_SIZE
 from .networks import bisenet, rtmpose
-from .networks.vae import DiffusersCodec, VaeCodec
+from .networks.vae import DiffusersCodec, HostCodec, VaeCodec
 from .releases import Release
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Models:
     sources: Mapping[str, Source] = field(hash=False)
     dtype: torch.dtype
     cache: ModelCache = field(repr=False)
-    host_vae: VaeCodec | None = None
+    host_vae: HostCodec | None = None
 
     @property
     def synthetic(self) -> bool:

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import argparse
-import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
-from .arguments import mp4, rate, share, whole
+from .arguments import (
+    add_batch_size,
+    add_box,
+    add_faces,
+    add_finish,
+    add_first_frames,
+    add_output_folder,
+    add_seed,
+    add_time,
+    face_options,
+    mp4,
+)
 from .bars import bar
-from .errors import InputError, MediaError
-from .face_options import LIGHT_SMOOTHING, Detection, FaceChoice, FaceOptions, NoFace
+from .errors import InputError
 from .finishing import Finish
 from .tasks import Task, default_output, read_tasks, require_own_outputs, run_all, stamps, table
-from .timeline import LENGTHS
 
 if TYPE_CHECKING:
     from .job import Outcome, Settings
     from .models import Models
-
-_FACE = "'largest', a number (counted from the left, 1 is the leftmost), X,Y (a point in pixels), or a picture of it"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,49 +45,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="LIST",
         help=".csv (source,audio,output,bbox_shift) or the original code's .yaml",
     )
-    files.add_argument(
-        "--output-folder",
-        type=Path,
-        default=Path("output"),
-        metavar="DIR",
-        help="for outputs without a name of their own",
-    )
+    add_output_folder(files)
 
     mouth = parser.add_argument_group("mouth")
-    mouth.add_argument("--bbox-shift", type=int, default=0, metavar="N", help="pixels; more opens the mouth more")
-    mouth.add_argument("--extra-margin", type=whole(0), metavar="N", help="pixels below the chin (1.5; default 10)")
-    mouth.add_argument(
-        "--fade-in-silence", action="store_true", help="show the original mouth while the voice is silent"
-    )
-    mouth.add_argument("--detail", type=share, default=0.0, metavar="0..1", help="fine detail of the original skin")
-    mouth.add_argument("--colour-match", type=share, default=0.0, metavar="0..1", help="at the seam")
-
-    time_ = parser.add_argument_group("time")
-    time_.add_argument("--fps", type=rate, metavar="F", help="of the output: 25, 30000/1001, ... or keep (default)")
-    time_.add_argument("--length", choices=LENGTHS, default="pingpong", help="when the voice outlasts the clip")
+    add_box(mouth)
+    add_finish(mouth)
+    add_time(parser.add_argument_group("time"))
 
     faces = parser.add_argument_group("faces")
-    faces.add_argument("--face", type=_face, default=FaceChoice(), metavar="WHICH", help=f"of several: {_FACE}")
-    faces.add_argument("--detection", choices=get_args(Detection), default="auto")
-    faces.add_argument("--no-face", choices=get_args(NoFace), default="pass", help="frames without a face")
-    faces.add_argument("--hold-frames", type=whole(1), default=12, metavar="N", help="for --no-face hold")
-    faces.add_argument("--upright", action="store_true", help="turn tilted faces upright and back")
-    faces.add_argument(
-        "--smoothing",
-        type=share,
-        default=LIGHT_SMOOTHING,
-        metavar="0..1",
-        help=f"of the face box; default {LIGHT_SMOOTHING}",
-    )
+    add_faces(faces)
     faces.add_argument("--face-track", type=Path, metavar="FILE", help="use a saved face track")
     faces.add_argument("--save-face-track", type=Path, metavar="FILE", help="save the face track for next time")
     faces.add_argument("--backend", choices=["torch", "mmpose"], default="torch", help="of DWPose")
 
     work = parser.add_argument_group("work")
-    work.add_argument("--batch-size", type=whole(1), default=8, metavar="N")
-    work.add_argument(
-        "--seed", type=whole(0, 2**64 - 1), metavar="N", help="sample the VAE's posterior, as the original code does"
-    )
+    add_batch_size(work)
+    add_first_frames(work)
+    add_seed(work)
 
 
 def run(args: argparse.Namespace, open_models: Callable[[Sequence[str]], Models]) -> int:
@@ -136,7 +116,7 @@ def _settings(args: argparse.Namespace) -> Settings:
         extra_margin=args.extra_margin,
         fps=args.fps,
         length=args.length,
-        faces=FaceOptions(args.face, args.detection, args.no_face, args.hold_frames, args.upright),
+        faces=face_options(args),
         smoothing=args.smoothing,
         fade_in_silence=args.fade_in_silence,
         finish=Finish(args.detail, args.colour_match),
@@ -145,6 +125,7 @@ def _settings(args: argparse.Namespace) -> Settings:
         backend=args.backend,
         batch_size=args.batch_size,
         seed=args.seed,
+        first_frames=args.first_frames,
     )
 
 
@@ -170,20 +151,3 @@ def _kinds(settings: Settings) -> list[str]:
     from .weights import FACE_KINDS
 
     return [kind for kind in KINDS if not (settings.face_track and kind in FACE_KINDS)]
-
-
-def _face(text: str) -> FaceChoice:
-    if text == "largest":
-        return FaceChoice("largest")
-    if re.fullmatch(r"[1-9]\d?", text):
-        return FaceChoice("position", position=int(text) - 1)
-    if point := re.fullmatch(r"(\d+),(\d+)", text):
-        return FaceChoice("point", point=(int(point[1]), int(point[2])))
-    if Path(text).is_file():
-        from .media_input import read_clip
-
-        try:
-            return FaceChoice("picture", picture=read_clip(text, 1).frames[0])
-        except MediaError as error:
-            raise argparse.ArgumentTypeError(str(error)) from error
-    raise argparse.ArgumentTypeError(f"{text} is none of {_FACE}")

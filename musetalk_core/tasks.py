@@ -22,6 +22,7 @@ _NAMES = {  # of a task's fields: ours, and those of the reference's configurati
     "output": ("output", "result_name"),
     "bbox_shift": ("bbox_shift",),
 }
+_YAML_REMEDY = "Write each task as a name, and below it video_path and audio_path."
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def read_tasks(path: Path, folder: Path) -> list[Task]:
         InputError: there is no such file, or it is no such list; the row or task is named.
     """
     try:
-        rows = _yaml_rows(path) if path.suffix.lower() in (".yaml", ".yml") else _csv_rows(path)
+        rows = yaml_rows(path, "task", _YAML_REMEDY) if path.suffix.lower() in (".yaml", ".yml") else _csv_rows(path)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"The list {path} cannot be read ({error}).", "Give a .csv or .yaml file.") from error
     tasks = [_task(name, row, path, folder) for name, row in rows.items()]
@@ -88,20 +89,30 @@ def _csv_rows(path: Path) -> dict[str, Mapping[str, object]]:
         return {f"row {rows.line_num}": row for row in rows if any(row.values())}  # spreadsheets end in empty ones
 
 
-def _yaml_rows(path: Path) -> dict[str, Mapping[str, object]]:
+def yaml_rows(path: Path, what: str, remedy: str) -> dict[str, Mapping[str, object]]:
+    """What one of the reference's configuration files holds: names over their settings.
+
+    Args:
+        path: The file.
+        what: What is named in it, for errors.
+        remedy: What to do about a file of another shape, for errors.
+
+    Raises:
+        InputError: it is of another shape.
+        OSError, UnicodeDecodeError: it cannot be read.
+    """
     import yaml
 
     try:
-        tasks = yaml.safe_load(path.read_text(encoding="utf-8"))
+        rows = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
-        raise InputError(f"{path} is not YAML ({error}).", "Write task names over their settings.") from error
-    remedy = "Write each task as a name, and below it video_path and audio_path."
-    if not isinstance(tasks, dict):
-        raise InputError(f"{path} does not hold task names over their settings.", remedy)
-    for name, row in tasks.items():
+        raise InputError(f"{path} is not YAML ({error}).", f"Write {what} names over their settings.") from error
+    if not isinstance(rows, dict):
+        raise InputError(f"{path} does not hold {what} names over their settings.", remedy)
+    for name, row in rows.items():
         if not isinstance(row, dict):
             raise InputError(f"{name} of {path} has no settings below it.", remedy)
-    return {str(name): row for name, row in tasks.items()}
+    return {str(name): row for name, row in rows.items()}
 
 
 def _task(name: str, row: Mapping[str, object], path: Path, folder: Path) -> Task:
@@ -116,14 +127,15 @@ def _task(name: str, row: Mapping[str, object], path: Path, folder: Path) -> Tas
         shift = int(given["bbox_shift"]) if "bbox_shift" in given else None
     except ValueError as error:
         raise InputError(f"{name} of {path}: {error}.", "bbox_shift is a whole number of pixels.") from error
-    source, audio = (_existing(given[field], path.parent) for field in ("source", "audio"))
+    source, audio = (existing(given[field], path.parent) for field in ("source", "audio"))
     output = folder / given["output"] if "output" in given else default_output(source, audio, folder)
     if output.suffix.lower() != ".mp4":  # the only kind of video that is written
         output = output.with_name(f"{output.name}.mp4")
     return Task(source, audio, output, shift)
 
 
-def _existing(name: str, beside: Path) -> Path:
+def existing(name: str, beside: Path) -> Path:
+    """The file of this name in the current folder, or else in the folder ``beside``; as named if in neither."""
     return next((path for path in (Path(name), beside / name) if path.exists()), Path(name))
 
 
@@ -199,13 +211,18 @@ def _run_one(task: Task, run: Callable[[Task, str], int], settings: object) -> R
             return Result(task, "there", "done before")
         log.info("%s + %s -> %s", task.source, task.audio, task.output)
         frames = run(task, mark)
-    except MuseTalkError as error:
-        log.error("error: %s", error)
-        return Result(task, "failed", str(error))
-    except Exception as error:  # such as out of memory: the next may be smaller
-        log.exception("error")
-        return Result(task, "failed", f"{type(error).__name__}: {error}")
+    except Exception as error:
+        return Result(task, "failed", told(error))
     return Result(task, "done", f"{frames} frames in {clock(time.monotonic() - started)}")
+
+
+def told(error: Exception) -> str:
+    """Log what ended a task; gives the words for its result."""
+    if isinstance(error, MuseTalkError):
+        log.error("error: %s", error)
+        return str(error)
+    log.error("error", exc_info=error)  # such as out of memory: the next may be smaller
+    return f"{type(error).__name__}: {error}"
 
 
 def table(results: Sequence[Result]) -> str:

@@ -9,7 +9,7 @@ from . import manifest
 from .cache import KINDS, ModelCache, Source
 from .errors import WeightsMissingError
 from .models import Models, choose_dtype
-from .networks.vae import VaeCodec
+from .networks.vae import HostCodec
 from .releases import Release
 from .synthetic import Size
 
@@ -57,7 +57,7 @@ def open_models(
     cache: ModelCache,
     precision: str = "auto",
     synthetic: Size | None = None,
-    host_vae: VaeCodec | None = None,
+    host_vae: HostCodec | None = None,
     kinds: Collection[str] = KINDS,
 ) -> Models:
     """Find all weights and make the handle for them; nothing is loaded yet.

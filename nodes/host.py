@@ -17,7 +17,7 @@ from comfy_api.v0_0_2 import Input, InputImpl
 from PIL import Image
 from torch import Tensor, nn
 
-from ..musetalk_core import media_input
+from ..musetalk_core import fingerprints, media_input
 from ..musetalk_core.cache import ModelCache
 from ..musetalk_core.errors import InputError
 from ..musetalk_core.media_input import Clip
@@ -98,7 +98,7 @@ def observation_memo() -> TensorMemo:
 
 
 class HostVae:
-    """`VaeCodec` over a VAE of ComfyUI's.
+    """`HostCodec` over a VAE of ComfyUI's.
 
     Raises:
         InputError: it is not of Stable Diffusion 1.x's kind.
@@ -122,6 +122,9 @@ class HostVae:
 
     def decode(self, latents: Tensor) -> Tensor:
         return self._vae.decode(latents).movedim(-1, 1) * 2 - 1  # BHWC, 0..1 -> BCHW, -1..1
+
+    def fingerprint(self) -> str:
+        return fingerprints.of_tensors(self._vae.first_stage_model.state_dict())
 
 
 def precision(asked: str) -> str:

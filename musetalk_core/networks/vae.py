@@ -54,6 +54,13 @@ class VaeCodec(Protocol):
         """Unscaled latents (B, 4, h, w) to pixels (B, 3, 8h, 8w), about -1..1."""
 
 
+class HostCodec(VaeCodec, Protocol):
+    """A VAE of the host's."""
+
+    def fingerprint(self) -> str:
+        """What tells its weights from others'."""
+
+
 class DiffusersCodec:
     """`VaeCodec` over an ``AutoencoderKL``."""
 

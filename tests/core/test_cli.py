@@ -143,6 +143,14 @@ def test_damage_beyond_the_voices_reach_does_no_harm(tmp_path: Path) -> None:
     assert len(read_clip(tmp_path / "out.mp4").frames) == 5
 
 
+@pytest.mark.usefixtures("all_skin")
+def test_the_first_frames_alone(tmp_path: Path) -> None:
+    source = write_clip(tmp_path / "film.mp4", pictures(8), Fraction(25))
+    assert run(tmp_path, source, speech(tmp_path, 0.4), *track_for(tmp_path, 8), "--first-frames", "2") == 0
+    assert shades(tmp_path / "out.mp4") == [0, 1]
+    assert read_sound(tmp_path / "out.mp4").duration < 0.2
+
+
 # Face tracks
 
 
@@ -282,6 +290,7 @@ def test_an_interrupt_leaves_nothing(
         ("--fps", "fast"),
         ("--batch-size", "0"),
         ("--batch-size", "-1"),
+        ("--first-frames", "0"),
         ("--release", "2.0"),
         ("--precision", "int4"),
     ],

@@ -13,17 +13,21 @@ from musetalk_core import job, video_frames, video_survey
 from musetalk_core.job import Settings
 from musetalk_core.progress import silent
 from tests.core.jobs import (
+    BOX,
+    SIZE,
     Listeners,
     bursts,
     ends_of,
     film,
     loud_at,
+    number_of,
     opened_at,
     speak,
     track_file,
     voice_file,
 )
 from tests.core.media_samples import NTSC
+from tests.core.stand_ins import counted_rows, fixed_track
 
 RATES = [Fraction(24000, 1001), Fraction(25), NTSC, Fraction(30), Fraction(50), Fraction(60)]
 AAC_BLOCK = 1024  # samples
@@ -158,8 +162,9 @@ def test_a_conformed_clip_keeps_its_length_where_the_voice_outlasts_it(tmp_path:
 # Economy
 
 
-def test_only_what_the_voice_reaches_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = film(tmp_path, 250, options={"g": "25"})
+@pytest.fixture
+def counts(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
+    """How many frames were decoded to know of them, and to use them."""
     counts = {"surveyed": 0, "converted": 0}
     fingerprint, to_rgb = video_survey.fingerprint, video_frames.to_rgb
 
@@ -173,6 +178,11 @@ def test_only_what_the_voice_reaches_is_decoded(tmp_path: Path, monkeypatch: pyt
 
     monkeypatch.setattr(video_survey, "fingerprint", surveyed)
     monkeypatch.setattr(video_frames, "to_rgb", converted)
+    return counts
+
+
+def test_only_what_the_voice_reaches_is_decoded(tmp_path: Path, counts: dict[str, int]) -> None:
+    source = film(tmp_path, 250, options={"g": "25"})
     voice = voice_file(tmp_path / "voice.wav", bursts(0.2, ()))
     models, output = Listeners(), tmp_path / "out.mp4"
     settings = Settings(face_track=track_file(tmp_path, 250))
@@ -180,3 +190,70 @@ def test_only_what_the_voice_reaches_is_decoded(tmp_path: Path, monkeypatch: pyt
     assert counts["surveyed"] == 5
     assert counts["converted"] <= 7  # one more where the first is measured
     assert sum(models.networks.unet.batches) == 5
+
+
+# First frames
+
+
+@pytest.mark.parametrize(
+    ("rate", "settings"),
+    [
+        (Fraction(25), {}),
+        (Fraction(50), {"fps": Fraction(25)}),
+        (NTSC, {"fps": Fraction(60)}),
+        (Fraction(25), {"fade_in_silence": True, "length": "trim"}),
+    ],
+    ids=str,
+)
+def test_the_first_frames_are_those_of_the_whole_job_and_the_sound_ends_with_them(
+    tmp_path: Path, rate: Fraction, settings: dict
+) -> None:
+    source = film(tmp_path, 60, rate)
+    voice = voice_file(tmp_path / "voice.wav", bursts(0.9, (0.1, 0.5)))
+    whole = speak(tmp_path, source, voice, 60, **settings)
+    out = speak(tmp_path, source, voice, 60, **settings, first_frames=6)
+    assert (out.outcome.frames, out.rate, out.numbers) == (6, whole.rate, whole.numbers[:6])
+    for frame, expected in zip(out.frames, whole.frames, strict=False):
+        assert np.abs(frame.astype(int) - expected).mean() < 3  # compressed anew
+    picture, sound = ends_of(out.path)
+    assert picture == 6 / out.rate
+    assert 0 <= sound - picture <= Fraction(2 * AAC_BLOCK, 16000)
+
+
+@pytest.mark.parametrize("first_frames", [15, 16, 100])
+def test_first_frames_beyond_the_end_are_all_there_are(tmp_path: Path, first_frames: int) -> None:
+    source = film(tmp_path, 8)
+    voice = voice_file(tmp_path / "voice.wav", bursts(0.63, ()))  # 15.75 frames
+    out = speak(tmp_path, source, voice, 8, first_frames=first_frames)
+    assert out.numbers == [*range(8), *range(7, 0, -1)]
+    assert ends_of(out.path)[1] >= Fraction(63, 100)
+
+
+def test_only_what_the_first_frames_need_is_looked_at_encoded_and_painted(
+    tmp_path: Path, counts: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = film(tmp_path, 250, options={"g": "25"})
+    voice = voice_file(tmp_path / "voice.wav", bursts(70, ()))  # three windows of Whisper
+    models, looked_at = Listeners(), []
+
+    def observe(models, frames, batch_size, keypoints, progress, options, fps):
+        looked_at.extend(number_of(frames[i]) for i in range(len(frames)))
+        return fixed_track(SIZE, BOX, [True] * len(frames)).seen
+
+    monkeypatch.setattr(job, "observe_faces", observe)
+    outcome = job.run(
+        models, source, voice, tmp_path / "out.mp4", Settings(first_frames=3, batch_size=2), lambda stage: silent
+    )
+    assert (outcome.frames, looked_at) == (3, [0, 1, 2])
+    assert counts["surveyed"] <= 4  # one more to be safe
+    assert sum(models.networks.vae.encoded) == 2 * 3  # masked and whole
+    assert sum(models.networks.unet.batches) == sum(models.networks.vae.decoded) == 3
+    assert models.networks.whisper.windows == 1
+
+
+def test_the_first_frames_of_features_hear_what_comes_after_them() -> None:
+    features = counted_rows(10)
+    first = features.first(4)
+    assert (first.frames, len(first.speech)) == (4, 4)
+    np.testing.assert_array_equal(first.tokens([3]), features.tokens([3]))
+    assert features.first(11).frames == 10

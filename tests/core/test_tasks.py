@@ -422,6 +422,7 @@ def test_what_hangs_on_a_file_that_changed_is_done_again(done: Path, capsys, cha
         ["--no-face=hold"],
         ["--face=largest"],
         ["--seed=1"],
+        ["--first-frames=1"],
     ],
 )
 def test_with_another_setting_all_is_done_again(done: Path, capsys, setting: list[str]) -> None:

@@ -1,0 +1,108 @@
+"""Avatars on disk: their names and what is known of them; `prepare_avatar` makes one, `open_avatar` lets it speak.
+
+An avatar is a folder: `avatar.json` and the files it names, see `avatar_record`. Nothing in it is a pickle or is
+ever executed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import unicodedata
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from . import avatar_record
+from .avatar_making import prepare_avatar
+from .avatar_opening import open_avatar
+from .errors import InputError, MuseTalkError
+
+__all__ = ["AvatarInfo", "avatar_folder", "avatar_info", "list_avatars", "open_avatar", "prepare_avatar"]
+
+LONGEST_NAME = 64
+_DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{i}" for port in ("COM", "LPT") for i in range(10))}
+
+
+@dataclass(frozen=True)
+class AvatarInfo:
+    """What is known of an avatar without opening it.
+
+    Attributes:
+        name: Its name.
+        release: Name of the release it was prepared for.
+        precision: Of the VAE, a key of `models.PRECISIONS`.
+        synthetic: Whether it was made with synthetic weights.
+        fps: Frames a second at which it speaks.
+        width, height: Of its frames, in pixels.
+        frames: How many pictures it has.
+        shown: How many frames it lasts at ``fps`` before it starts over.
+        faceless: How many of its pictures have no face and pass through untouched.
+        bbox_shift: With which it was prepared.
+        shift_range: (minus, plus): ``bbox_shift`` is usable in -minus..plus.
+    """
+
+    name: str
+    release: str
+    precision: str
+    synthetic: bool
+    fps: Fraction
+    width: int
+    height: int
+    frames: int
+    shown: int
+    faceless: int
+    bbox_shift: int
+    shift_range: tuple[int, int]
+
+
+def avatar_folder(root: Path, name: str) -> Path:
+    """The folder of an avatar; it need not be there.
+
+    Args:
+        root: Where the avatars are.
+        name: Letters of any script, digits, spaces, ``.``, ``_`` and ``-``.
+
+    Raises:
+        InputError: it is not a name that can be given to a folder on every system.
+    """
+    plain = all(unicodedata.category(c)[0] in "LM" or unicodedata.category(c) == "Nd" or c in " ._-" for c in name)
+    device = name.split(".")[0].rstrip().upper() in _DEVICES
+    if not plain or device or name[:1] in ("", ".") or name[-1] in ". " or len(name) > LONGEST_NAME:
+        raise InputError(
+            f"{name[: 2 * LONGEST_NAME]!r} cannot be the name of an avatar.",
+            f"Use up to {LONGEST_NAME} letters, digits, spaces, dots, underscores and hyphens, "
+            "no dot at either end and no space at the last, and no name of a Windows device.",
+        )
+    return root / name
+
+
+def avatar_info(folder: Path) -> AvatarInfo:
+    """What is known of an avatar, from its `avatar.json` alone.
+
+    Raises:
+        InputError: there is none, or none this version can read.
+    """
+    record = avatar_record.load(folder)
+    return AvatarInfo(
+        folder.name,
+        record.release,
+        record.precision,
+        record.synthetic,
+        record.fps,
+        record.width,
+        record.height,
+        record.frames,
+        len(record.shown),
+        record.faceless,
+        record.settings.bbox_shift,
+        record.shift_range,
+    )
+
+
+def list_avatars(root: Path) -> list[AvatarInfo]:
+    """All avatars in a folder by name; what is none is passed over."""
+    found = []
+    for path in sorted(root.iterdir() if root.is_dir() else ()):
+        with contextlib.suppress(MuseTalkError):
+            found.append(avatar_info(avatar_folder(root, path.name)))
+    return found
