@@ -101,8 +101,8 @@ class LiveSession:
     One thread hears and paints, one composes, and whoever iterates is the third. What waits between
     them is bounded: 10 s of sound and half a second of pictures.
 
-    An utterance begins with the first sound pushed, and ends with `flush`, or where all of it is painted and
-    no more came for 0.3 s. Its first frame needs 132.5 ms of sound. Where sound or pictures come late, the
+    An utterance begins with the first sound pushed. It ends with `flush`, or where no more came for 0.3 s and
+    what was heard before is about to have been shown. Its first frame needs 132.5 ms of sound. Where sound or pictures come late, the
     face is idle until they are there, and goes on with the next word. The source plays on in all that time;
     where a picture comes later than expected it may jump by as many frames.
 

@@ -15,11 +15,11 @@ import numpy as np
 
 from .errors import InputError
 from .live_hearing import Hearing
-from .live_pace import Outlook, Pace
+from .live_pace import LARGEST, Outlook, Pace
 
 ROOM = 10  # s of sound that may wait
 AHEAD = Fraction(1, 2)  # s of pictures that are painted before they are due
-PAUSE = 0.3  # s without new sound, all of the old being painted, after which an utterance is over
+PAUSE = 0.3  # s without new sound after which an utterance may be over
 SLIP = 1.0  # s by which the one who looks on may be late before the time waits for them
 
 
@@ -219,7 +219,7 @@ class Speech:
         """Frames to paint now. What was pushed is heard here."""
         for utterance in list(self._utterances):
             known = self._known(utterance)
-            if known == utterance.planned and not utterance.ended and now - self._pushed_at >= PAUSE:
+            if known == utterance.planned and not utterance.ended and self._paused(now):
                 self._end(utterance)
                 known = self._known(utterance)
             if known > utterance.planned:
@@ -227,6 +227,14 @@ class Speech:
             if not utterance.ended:
                 break  # the last one
         return None
+
+    def _paused(self, now: float) -> bool:
+        """Whether no sound came for long enough, and the last frames have to be painted now to be on time."""
+        return now - self._pushed_at >= PAUSE and self._spare(now) <= self._pace.seconds(LARGEST) + 1 / self._fps
+
+    def _spare(self, now: float) -> float:
+        """Seconds until the next frame to be painted is due, less one frame's time for composing it."""
+        return self.due + float((self._promised - 1) / self._fps) - now if self._promised else 0.0
 
     def _known(self, utterance: _Utterance) -> int:
         """Frames of which all is known to paint and to show them."""
@@ -241,10 +249,9 @@ class Speech:
         space = self._limit - self._promised
         if space <= 0:
             return None
-        # One frame's time is left for composing it.
-        spare = self.due + float((self._promised - 1) / self._fps) - now if self._promised else 0.0
         first = utterance.planned
-        size = self._pace.choose(Outlook(known - first, space, not utterance.ended, spare, first == 0))
+        outlook = Outlook(known - first, space, not utterance.ended, self._spare(now), first == 0)
+        size = self._pace.choose(outlook)
         if size == 0:
             return None
         if not self._promised:  # those shown meanwhile are idle
