@@ -178,16 +178,9 @@ def listen(
             f"The sound lasts {len(mono) / SAMPLE_RATE:.3f} s, too short for one frame at {float(fps):g} fps.",
             f"Give one of at least {math.ceil(1000 * shortest)} ms.",
         )
-    if release.sixteen_bit:
-        mono = np.round(mono * 32768) / np.float32(32768)
-    windows, row_counts = _mel_windows(mono, release)
-
-    def encode_window(i: int) -> Tensor:
-        network = encoder()
-        mel = windows[i][None].to(network.positional_embedding.device)
-        return hidden_states(network, mel, release.norm_last)[0, : row_counts[i]].float().cpu()
-
-    rows = WindowedRows(encode_window, row_counts)
+    mono = as_stored(mono, release)
+    windows, row_counts = mel_windows(mono, release)
+    rows = WindowedRows(lambda i: encode_window(encoder(), windows[i], release)[: row_counts[i]], row_counts)
     speech = speech_weight(mono, SAMPLE_RATE, fps, frames)
     return AudioFeatures(rows, frames, fps, release.edges == "repeat", release.name, speech)
 
@@ -217,8 +210,21 @@ def encode(
     return replace(features, rows=torch.cat(rows))
 
 
-def _mel_windows(mono: np.ndarray, release: Release) -> tuple[list[Tensor], list[int]]:
-    """Log-mel windows (80, 3000), and how many encoder rows of each are real sound."""
+def as_stored(mono: np.ndarray, release: Release) -> np.ndarray:
+    """The sound (samples,) at 16 kHz as the release's features are made of it."""
+    return np.round(mono * 32768) / np.float32(32768) if release.sixteen_bit else mono
+
+
+def mel_windows(mono: np.ndarray, release: Release) -> tuple[list[Tensor], list[int]]:
+    """What Whisper sees of a sound, 30 s at a time.
+
+    Args:
+        mono: float32 (samples,) at 16 kHz, at least 20 ms.
+        release: Decides how it is cut and padded.
+
+    Returns:
+        Log-mel windows (80, 3000), and how many encoder rows of each are real sound.
+    """
     from whisper.audio import log_mel_spectrogram
 
     sound = torch.from_numpy(mono)
@@ -229,3 +235,9 @@ def _mel_windows(mono: np.ndarray, release: Release) -> tuple[list[Tensor], list
     cut = sound.split(_WINDOW_SAMPLES)
     windows = [log_mel_spectrogram(F.pad(piece, (0, _WINDOW_SAMPLES - len(piece)))) for piece in cut]
     return windows, [len(piece) * ROWS_PER_SECOND // SAMPLE_RATE for piece in cut]
+
+
+def encode_window(encoder: AudioEncoder, mel: Tensor, release: Release) -> Tensor:
+    """All rows float32 (1500, 5, 384), on the CPU, of a log-mel window (80, 3000)."""
+    mel = mel[None].to(encoder.positional_embedding.device)
+    return hidden_states(encoder, mel, release.norm_last)[0].float().cpu()

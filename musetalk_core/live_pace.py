@@ -1,0 +1,74 @@
+"""How many frames to paint at once, so that the picture is on time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+LARGEST = 8  # frames a batch
+_LONGEST = 0.5  # s a batch may take where the picture is late: an interruption waits for it
+_NEWEST = 0.3  # share of the latest measurement in an estimate
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What there is to decide on.
+
+    Attributes:
+        frames: Whose sound was heard, at least 1.
+        space: For so many more painted frames, at least 1.
+        more: Whether there will be more frames than ``frames``.
+        spare: Seconds until the first of them is due; negative where it is late already.
+        first: Whether it is the first frame of an utterance.
+    """
+
+    frames: int
+    space: int
+    more: bool
+    spare: float
+    first: bool
+
+
+@dataclass
+class Pace:
+    """Chooses batch sizes by what batches were measured to take.
+
+    Args:
+        fps: Frames a second to be shown.
+    """
+
+    fps: Fraction
+    _seconds: dict[int, float] = field(default_factory=dict)  # of batches, by size
+
+    def measured(self, size: int, seconds: float) -> None:
+        """A batch of ``size`` frames took so many seconds."""
+        self._seconds[size] = seconds + (1 - _NEWEST) * (self._seconds.get(size, seconds) - seconds)
+
+    def seconds(self, size: int) -> float:
+        """What a batch of ``size`` is expected to take; nothing while none was measured.
+
+        A size that was never tried takes as long for each frame as the nearest that was.
+        """
+        if not self._seconds:
+            return 0.0
+        nearest = min(self._seconds, key=lambda tried: abs(tried - size))
+        return self._seconds[nearest] * max(1.0, size / nearest)
+
+    def choose(self, outlook: Outlook) -> int:
+        """Frames to paint now; 0 to wait, where a larger batch will be possible and on time as well.
+
+        The largest batch that is on time. Where none is: one frame at the beginning of an utterance, then
+        the smallest batch that keeps up with the pictures, else what is fastest for each frame.
+        """
+        sizes = range(1, min(LARGEST, outlook.frames, outlook.space) + 1)
+        on_time = [size for size in sizes if self._seconds and self.seconds(size) <= outlook.spare]
+        if on_time:
+            grows = on_time[-1] < LARGEST and (outlook.more or outlook.space < outlook.frames)
+            return 0 if grows and self.seconds(LARGEST) < outlook.spare - 1 / self.fps else on_time[-1]
+        if outlook.first or not self._seconds:
+            return 1
+        tried = 2 * max(self._seconds)  # beyond, an estimate says little
+        short = [size for size in sizes if size <= tried and (size == 1 or self.seconds(size) <= _LONGEST)]
+        enough = [size for size in short if self.seconds(size) / size * self.fps <= 1]
+        # Of equally fast ones the larger: nothing is known yet of what a batch saves.
+        return enough[0] if enough else min(short, key=lambda size: (self.seconds(size) / size, -size))
