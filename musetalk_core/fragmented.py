@@ -53,7 +53,7 @@ class FragmentedVideo:
     """A fragmented mp4 (H.264, AAC) made a frame at a time, for Media Source Extensions and players of files.
 
     Args:
-        sink: Gets the bytes in order, the index first. What it raises passes through.
+        sink: Gets the bytes in order, the index first; it raises OSError where it cannot take them.
         shape: (H, W, 3) of every frame; odd sizes repeat the last row or column.
         fps: Frames a second, kept exactly.
         sound_rate: Samples a second of its sound, which is mono; None for a video without.
@@ -65,7 +65,7 @@ class FragmentedVideo:
         mime: What a browser needs to be told, derived from what the encoder writes.
 
     Raises:
-        MediaError: the encoder refuses the size; from `add`, the frame's size is another.
+        MediaError: the encoder refuses the size; a frame has another one; the sink takes nothing.
     """
 
     def __init__(
