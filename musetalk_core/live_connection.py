@@ -138,7 +138,7 @@ class Connection:
             for task in both:
                 task.cancel()
             await asyncio.gather(*both, return_exceptions=True)
-            closing = asyncio.ensure_future(asyncio.to_thread(opened.session.close))
+            closing = asyncio.ensure_future(asyncio.to_thread(opened.close))
             while await outbox.get() is not _END:  # it may be waiting for room
                 pass
             await closing
@@ -152,7 +152,7 @@ class Connection:
                 pieces, opened.shape, opened.fps, request.sample_rate, opened.look, opened.comment
             )
         except BaseException:
-            opened.session.close()
+            opened.close()
             raise
         return opened, video
 

@@ -60,6 +60,7 @@ class Opened:
         fps: Their rate.
         look: Of the avatar's source; None for stills.
         comment: For the video's metadata.
+        leave: Called before the session is closed.
     """
 
     session: Session
@@ -67,6 +68,12 @@ class Opened:
     fps: Fraction
     look: VideoLook | None = None
     comment: str | None = None
+    leave: Callable[[], None] = lambda: None
+
+    def close(self) -> None:
+        """Ends the session; may wait for what is being computed."""
+        self.leave()
+        self.session.close()
 
 
 OpenSession = Callable[[OpenRequest], Opened]
