@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
 from .errors import InputError, MuseTalkError
 from .fragmented import FragmentedVideo
@@ -159,7 +159,11 @@ class Connection:
     async def _send(self, answer: dict, outbox: asyncio.Queue) -> None:
         """Everything for the client, in order. A slow one is waited for."""
         await self._socket.send_json(answer)
-        while (piece := await outbox.get()) is not _END:
+        while True:
+            piece = await outbox.get()
+            if piece is _END:
+                outbox.put_nowait(_END)  # for the one who clears up
+                return
             if isinstance(piece, Exception):
                 raise piece
             if isinstance(piece, bytes):
@@ -183,7 +187,7 @@ class Connection:
             else:
                 return
 
-    async def _receive(self, seconds: float, what: str, remedy: str) -> web.WSMessage:
+    async def _receive(self, seconds: float, what: str, remedy: str) -> WSMessage:
         try:
             return await asyncio.wait_for(self._socket.receive(), seconds)
         except asyncio.TimeoutError:

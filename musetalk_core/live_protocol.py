@@ -1,4 +1,21 @@
-"""What a client of a live session may say, and how its messages are read."""
+"""What a client of a live session may say, and how its messages are read.
+
+The client's first message is ``{"type": "open", "avatar": NAME, "sample_rate": HZ}`` (8000 to 48000; "precision" may
+be added). The answer is ``{"type": "opened", "session", "width", "height", "fps", "mime"}``: size in pixels, the rate
+as "25" or "30000/1001", and what a browser's MediaSource needs to be told. From then on
+
+- the client sends sound in binary messages (16-bit little-endian PCM, mono; an empty one keeps the session open), and
+  ``{"type": "flush"}`` (the utterance ends here), ``{"type": "interrupt"}`` (say nothing of what I sent) or
+  ``{"type": "close"}``. It may be ahead of what is spoken, up to a limit; reading never stops, so that an
+  interruption need not wait behind the sound it is to cut.
+- the server sends a fragmented mp4 in binary messages, in order, and ``{"type": "state", "speaking": true or false}``
+  whenever that changes. A client that reads slowly makes its session wait: what it is shown comes later, nothing
+  piles up.
+
+Whatever goes wrong ends the session, with ``{"type": "error", "message", "cause", "remedy"}`` and a close code: 1008
+the client's mistake, or it was silent for too long; 1009 a message too big (without the text); 1013 too many
+sessions; 1011 the server's fault.
+"""
 
 from __future__ import annotations
 

@@ -56,6 +56,7 @@ class StandInSession:
             self.events.append("interrupt")
 
     def close(self) -> None:
+        self.events.append("close")
         self._closed.set()
 
     @property
@@ -94,4 +95,4 @@ class StandInStudio:
         if self.held:
             session.held.set()
         self.sessions.append(session)
-        return Opened(session, self.shape, FPS)
+        return Opened(session, self.shape, FPS, leave=lambda: session.events.append("leave"))
