@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from itertools import chain, count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from .errors import MediaError
-from .picture_track import PictureTrack
+from .picture_track import WHOLE_FILE, Coding, PictureTrack
 from .sound_input import Sound
 from .sound_track import sound_track
 from .video_look import VideoLook
 
 if TYPE_CHECKING:  # importing PyAV takes a quarter of a second: it waits for the first file
     from av.container import OutputContainer
+
+FASTSTART = {"movflags": "+faststart"}
+"""Puts the index first, so that playing starts before the file has fully arrived."""
+
+
+class Sink(Protocol):
+    """Where bytes go, in order."""
+
+    def write(self, data: bytes) -> int: ...
 
 
 def write_video(
@@ -60,7 +69,32 @@ def write_video(
             are no frames, their sizes differ, or the sound is damaged or has more than 8 channels.
     """
     path = Path(path)
-    with _complete_or_absent(path) as part, _opened(path, part) as container, ExitStack() as sources:
+    with complete_or_absent(path) as part, closing(path, open_mp4(path, part, FASTSTART)) as container:
+        return write_tracks(path, container, frames, fps, sound, comment, look, seconds)
+
+
+def write_tracks(
+    path: Path,
+    container: OutputContainer,
+    frames: Iterable[np.ndarray],
+    fps: Fraction,
+    sound: Sound | Path | None,
+    comment: str | None,
+    look: VideoLook | None,
+    seconds: Fraction | None,
+    coding: Coding = WHOLE_FILE,
+) -> int:
+    """Writes picture and sound into an mp4 side by side: a player reads them from one place in the file.
+
+    Args:
+        path: What messages call the file.
+        container: The mp4, still empty.
+        frames, fps, sound, comment, look, seconds: As for `write_video`.
+        coding: How the picture is encoded.
+
+    Returns, raises: As `write_video`.
+    """
+    with ExitStack() as sources:
         speech = None if sound is None else sources.enter_context(sound_track(sound, seconds))
         frames = iter(frames)
         first = next(frames, None)
@@ -68,16 +102,15 @@ def write_video(
             raise MediaError(f"There are no frames to write to {path}.", "Give at least one frame.")
         if comment is not None:
             container.metadata["comment"] = comment
-        picture = PictureTrack(container, first.shape, fps, look)
+        picture = PictureTrack(container, first.shape, fps, look, coding)
         if speech is not None:
             speech.attach(container)
-        # Picture and sound advance together: a player reads them from one place in the file.
         for pixels in chain([first], frames):
-            with _errors_named(path):
+            with errors_named(path):
                 picture.add(pixels)
                 if speech is not None:
                     speech.add_until(picture.count / fps)
-        with _errors_named(path):
+        with errors_named(path):
             picture.finish()
             if speech is not None:
                 speech.add_until(math.inf)
@@ -109,7 +142,7 @@ def _begun(path: Path) -> Path:
 
 
 @contextmanager
-def _complete_or_absent(path: Path) -> Iterator[Path]:
+def complete_or_absent(path: Path) -> Iterator[Path]:
     """Yields a hidden file beside `path` that takes its place on success and is deleted otherwise."""
     part = _begun(path)
     try:
@@ -127,27 +160,36 @@ def _complete_or_absent(path: Path) -> Iterator[Path]:
         ) from error
 
 
-@contextmanager
-def _opened(path: Path, part: Path) -> Iterator[OutputContainer]:
-    """Yields the mp4 being written to `part`; `path` is its final name, for messages."""
+def open_mp4(path: Path, file: Path | Sink, options: Mapping[str, str]) -> OutputContainer:
+    """An mp4 to be written to `file`; `path` is its name for messages.
+
+    Args:
+        options: Of FFmpeg's mp4 writer.
+    """
     import av
 
-    with _errors_named(path):
-        # Absolute, because FFmpeg reads "take:2.mp4" as an address. Faststart puts the index first.
-        container = av.open(str(part.absolute()), "w", format="mp4", container_options={"movflags": "+faststart"})
+    with errors_named(path):
+        # Absolute, because FFmpeg reads "take:2.mp4" as an address.
+        where = str(file.absolute()) if isinstance(file, Path) else file
+        return av.open(where, "w", format="mp4", container_options=dict(options))
+
+
+@contextmanager
+def closing(path: Path, container: OutputContainer) -> Iterator[OutputContainer]:
+    """Completes the mp4 at the end; `path` is its name for messages."""
     try:
         yield container
     finally:
-        with _errors_named(path):
+        with errors_named(path):
             container.close()
 
 
 @contextmanager
-def _errors_named(path: Path) -> Iterator[None]:
-    """Tells PyAV's errors as `MediaError`. Never put around the caller's iterator."""
+def errors_named(path: Path) -> Iterator[None]:
+    """Tells PyAV's and the file system's errors as `MediaError`. Never put around the caller's iterator."""
     import av
 
     try:
         yield
-    except av.FFmpegError as error:
+    except (av.FFmpegError, OSError) as error:
         raise MediaError(f"{path} cannot be written: {error.strerror}.", "See whether the disk is full.") from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,26 @@ CONVERTED_MATRICES = (1, 4, 5, 7, 9)
 BT.601, which is 5; it does so when reading, too."""
 
 
+@dataclass(frozen=True)
+class Coding:
+    """How the encoder goes about it.
+
+    Attributes:
+        options: Of libx264.
+        key_seconds: The most seconds from one frame at which a player may begin to the next; None leaves it to
+            the encoder.
+        plain: Code what every browser plays, whatever the look: 4:2:0, odd sizes filled up.
+    """
+
+    options: Mapping[str, str] = field(default_factory=lambda: {"crf": "18"})
+    key_seconds: int | None = None
+    plain: bool = False
+
+
+WHOLE_FILE = Coding()
+"""For a file that is played when it is complete."""
+
+
 class PictureTrack:
     """The H.264 track of an mp4 being written.
 
@@ -26,10 +48,16 @@ class PictureTrack:
         shape: (H, W, 3) of every frame.
         fps: Frames a second.
         look: Of the source; None for stills.
+        coding: How to encode.
     """
 
     def __init__(
-        self, container: OutputContainer, shape: tuple[int, ...], fps: Fraction, look: VideoLook | None
+        self,
+        container: OutputContainer,
+        shape: tuple[int, ...],
+        fps: Fraction,
+        look: VideoLook | None,
+        coding: Coding = WHOLE_FILE,
     ) -> None:
         from av.video.reformatter import VideoReformatter
 
@@ -40,15 +68,18 @@ class PictureTrack:
         height, width, _ = shape
         odd = height % 2 or width % 2
         # Without a source to be true to, a doubled edge plays in more places than full chroma does.
-        self.format = "yuv444p" if self.look.full_chroma or (look and odd) else "yuv420p"
+        full_chroma = not coding.plain and (self.look.full_chroma or (look and odd))
+        self.format = "yuv444p" if full_chroma else "yuv420p"
         self.padding = None
         if odd and self.format == "yuv420p":
             self.padding = ((0, height % 2), (0, width % 2), (0, 0))
             height, width = height + height % 2, width + width % 2
-        self.stream = container.add_stream("libx264", rate=fps, options={"crf": "18"})
+        self.stream = container.add_stream("libx264", rate=fps, options=dict(coding.options))
         self.stream.pix_fmt = self.format
         self.stream.height, self.stream.width = height, width
         codec = self.stream.codec_context
+        if coding.key_seconds is not None:
+            codec.gop_size = max(1, round(coding.key_seconds * fps))
         codec.sample_aspect_ratio = self.look.pixel_aspect
         codec.colorspace, codec.color_range = self.look.matrix, self.look.range
         codec.color_primaries, codec.color_trc = self.look.primaries, self.look.transfer

@@ -57,6 +57,43 @@ def sound_track(sound: Sound | Source, seconds: Fraction | None) -> Iterator[Cop
             )
 
 
+class AacTrack:
+    """An AAC track of an mp4 being written.
+
+    Args:
+        container: The mp4.
+        rate: Samples a second of what is written; one AAC does not know is resampled to the next higher one it does.
+        channels: At most 8.
+        least: The lowest rate to write.
+    """
+
+    def __init__(self, container: av.container.OutputContainer, rate: int, channels: int, least: int = 0) -> None:
+        import av
+
+        self.container, self.rate, self.layout = container, rate, LAYOUTS[channels - 1]
+        known = sorted(av.codec.Codec("aac", "w").audio_rates)
+        written = next((each for each in known if each >= max(rate, least)), known[-1])
+        self.stream = container.add_stream("aac", rate=written, layout=self.layout)
+        self.count = 0  # samples so far
+
+    def add(self, block: np.ndarray) -> None:
+        """Writes what comes next, float32 (samples, channels)."""
+        import av
+
+        # Interleaved on purpose: PyAV crashes on the planes of sound with eight channels or more.
+        interleaved = np.ascontiguousarray(block, dtype=np.float32).reshape(1, -1)
+        frame = av.AudioFrame.from_ndarray(interleaved, "flt", self.layout)
+        frame.pts, frame.sample_rate = self.count, self.rate
+        frame.time_base = Fraction(1, self.rate)
+        # The encoder resamples to its own rate and cuts into its own blocks.
+        self.container.mux(self.stream.encode(frame))
+        self.count += len(block)
+
+    def finish(self) -> None:
+        """Writes what the encoder still holds."""
+        self.container.mux(self.stream.encode(None))
+
+
 class EncodedSound:
     """A sound track that is encoded to AAC.
 
@@ -72,40 +109,24 @@ class EncodedSound:
             raise MediaError(
                 f"The sound has {channels} channels and mp4 holds {len(LAYOUTS)}.", "Mix it down to stereo first."
             )
-        self.blocks, self.rate, self.layout = blocks, rate, LAYOUTS[channels - 1]
+        self.blocks, self.rate, self.channels = blocks, rate, channels
         self.end = math.inf if seconds is None else math.ceil(seconds * rate)  # samples
-        self.count = 0  # samples so far
 
     def attach(self, container: av.container.OutputContainer) -> None:
         """Adds the track to an mp4."""
-        import av
-
-        self.container = container
-        known = sorted(av.codec.Codec("aac", "w").audio_rates)
-        rate = next((rate for rate in known if rate >= self.rate), known[-1])
-        self.stream = container.add_stream("aac", rate=rate, layout=self.layout)
+        self.track = AacTrack(container, self.rate, self.channels)
 
     def add_until(self, seconds: Fraction | float) -> None:
         """Writes what lies before `seconds` and is not yet written."""
-        import av
-
-        while self.count < min(seconds * self.rate, self.end):
+        while self.track.count < min(seconds * self.rate, self.end):
             block = next(self.blocks, None)
             if block is None:
                 return
-            block = block[: min(len(block), self.end - self.count)]
-            # Interleaved on purpose: PyAV crashes on the planes of sound with eight channels or more.
-            interleaved = np.ascontiguousarray(block, dtype=np.float32).reshape(1, -1)
-            frame = av.AudioFrame.from_ndarray(interleaved, "flt", self.layout)
-            frame.pts, frame.sample_rate = self.count, self.rate
-            frame.time_base = Fraction(1, self.rate)
-            # The encoder resamples to its own rate and cuts into its own blocks.
-            self.container.mux(self.stream.encode(frame))
-            self.count += len(block)
+            self.track.add(block[: min(len(block), self.end - self.track.count)])
 
     def finish(self) -> None:
         """Writes what the encoder still holds."""
-        self.container.mux(self.stream.encode(None))
+        self.track.finish()
 
 
 class CopiedSound:

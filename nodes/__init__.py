@@ -2,7 +2,7 @@
 
 from comfy_api.v0_0_2 import ComfyExtension, io
 
-from . import host
+from . import host, routes
 from .avatar_load import AvatarLoad
 from .avatar_prepare import AvatarPrepare
 from .avatar_speak import AvatarSpeak
@@ -47,4 +47,5 @@ class MuseTalkExtension(ComfyExtension):
 
 async def comfy_entrypoint() -> MuseTalkExtension:
     host.register_model_folder()
+    routes.register()
     return MuseTalkExtension()

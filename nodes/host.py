@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,11 +18,13 @@ import folder_paths
 import torch
 from comfy_api.v0_0_2 import Input, InputImpl
 from PIL import Image
+from server import PromptServer
 from torch import Tensor, nn
 
 from ..musetalk_core import fingerprints, media_input
 from ..musetalk_core.cache import ModelCache
 from ..musetalk_core.errors import InputError
+from ..musetalk_core.growing import Growing, Stream
 from ..musetalk_core.media_input import Clip
 from ..musetalk_core.memo import TensorMemo
 from ..musetalk_core.timeline import exact_rate
@@ -27,14 +32,18 @@ from .tensors import ImageFrames
 
 if TYPE_CHECKING:
     import numpy as np
+    from aiohttp import web
 
     from ..musetalk_core.progress import Progress
 
 MODEL_FOLDER = "musetalk"
 FACE_TRACKS = "face_tracks"  # below the output folder
+AVATARS = "avatars"  # too
 _OLDER_PACK = Path("TMElyralab") / "MuseTalk"  # below models/diffusers
 _EXTENSIONS = {".safetensors", ".bin", ".pth", ".pt", ".json"}
 _PREVIEW_SIZE = 512  # px, longer side
+_LIVE_EVENT = "musetalk.live"
+_LOOK_AGAIN = 0.1  # seconds
 
 
 def register_model_folder() -> None:
@@ -256,3 +265,55 @@ def new_output_file(prefix: str, suffix: str) -> tuple[Path, str]:
     )
     file = f"{name}_{counter:05}_{suffix}"
     return Path(folder) / file, (Path(subfolder) / file).as_posix()
+
+
+def avatars_folder() -> Path:
+    """Where prepared avatars are, a folder each; it need not be there."""
+    return Path(folder_paths.get_output_directory()) / AVATARS
+
+
+def web_routes() -> web.RouteTableDef:
+    """Where addresses are registered; the host serves each of them below /api, too."""
+    return PromptServer.instance.routes
+
+
+def graph_running() -> bool:
+    """Whether the host is executing a graph."""
+    return bool(PromptServer.instance.prompt_queue.currently_running)
+
+
+@functools.cache
+def streams() -> Growing:
+    """The growing videos of this process; their files are in the temp folder."""
+    return Growing(lambda: new_temp_file(".mp4"))
+
+
+@contextmanager
+def growing_video(node_id: str, path: Path) -> Iterator[Stream]:
+    """For the time in which a node writes a video to ``path``: it can be watched as it grows.
+
+    As soon as there is something to watch, the client that queued the graph, if there is one, is sent the event
+    `_LIVE_EVENT` with the node and the id under which the server gives the video. An exception ends the stream.
+
+    Args:
+        node_id: The node's, as the host calls it.
+        path: The video's, when it is finished.
+    """
+    stream = streams().new()
+    server = PromptServer.instance
+    if server.client_id is not None:
+        asyncio.run_coroutine_threadsafe(_announce(node_id, stream, server.client_id), server.loop)
+    try:
+        yield stream
+    except BaseException:
+        stream.failed()
+        raise
+    stream.finished(path)
+
+
+async def _announce(node_id: str, stream: Stream, client_id: str) -> None:
+    while not stream.growing.stat().st_size:
+        if stream.ended:
+            return
+        await asyncio.sleep(_LOOK_AGAIN)
+    PromptServer.instance.send_sync(_LIVE_EVENT, {"node": node_id, "id": stream.id}, client_id)
