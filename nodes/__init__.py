@@ -2,7 +2,7 @@
 
 from comfy_api.v0_0_2 import ComfyExtension, io
 
-from . import host
+from . import host, mask_routes
 from .dwpose_landmarks import DWPoseLandmarks
 from .face_options import FaceOptionsNode
 from .face_parse_blend import FaceParseBlend
@@ -41,4 +41,5 @@ class MuseTalkExtension(ComfyExtension):
 
 async def comfy_entrypoint() -> MuseTalkExtension:
     host.register_model_folder()
+    mask_routes.add_to(host.routes())
     return MuseTalkExtension()

@@ -5,12 +5,13 @@ from comfy_api.v0_0_2 import io
 from ..musetalk_core.blender import Blender
 from ..musetalk_core.errors import pick
 from ..musetalk_core.finishing import Finish
-from . import host
+from . import host, panels
 from .sockets import CATEGORY, Audio, Faces, batch_size_input, colour_match_input, detail_input, models_input
 from .tensors import ImageFrames, to_image
 
 _AS_RELEASE = "as the release"
-_MASK_MODES = {_AS_RELEASE: None, "jaw": "jaw", "raw": "raw", "neck": "neck", "face": "face"}
+MASK_MODES = {_AS_RELEASE: None, "jaw": "jaw", "raw": "raw", "neck": "neck", "face": "face"}
+CHEEK_WIDTHS = range(20, 161)
 
 
 class FaceParseBlend(io.ComfyNode):
@@ -29,7 +30,7 @@ class FaceParseBlend(io.ComfyNode):
                 Faces.Input("faces", tooltip="The face track the painted faces belong to."),
                 io.Combo.Input(
                     "mask_mode",
-                    options=list(_MASK_MODES),
+                    options=list(MASK_MODES),
                     default=_AS_RELEASE,
                     tooltip="What is replaced, in the lower half of the face box. as the release: jaw for 1.5, "
                     "face for 1.0. jaw: mouth and skin, narrowed at the cheeks. raw: mouth and skin. neck: "
@@ -38,8 +39,8 @@ class FaceParseBlend(io.ComfyNode):
                 io.Int.Input(
                     "cheek_width",
                     default=90,
-                    min=20,
-                    max=160,
+                    min=CHEEK_WIDTHS[0],
+                    max=CHEEK_WIDTHS[-1],
                     tooltip="For jaw: half width of the middle that is repainted in full, where the square round the "
                     "face is 512 wide. Smaller keeps more of the original cheeks.",
                 ),
@@ -72,8 +73,9 @@ class FaceParseBlend(io.ComfyNode):
         colour_match=0.0,
         audio_features=None,
     ) -> io.NodeOutput:
-        mode = pick(_MASK_MODES, mask_mode, "mask_mode")
+        mode = pick(MASK_MODES, mask_mode, "mask_mode")
         blender = Blender(models, ImageFrames(images), faces, mode, cheek_width, Finish(detail, colour_match))
         speech = None if audio_features is None else audio_features.speech
         blended = blender.blend_all(ImageFrames(faces_painted), batch_size, host.progress(), speech)
-        return io.NodeOutput(to_image(blended, len(faces_painted)))
+        finished = to_image(blended, len(faces_painted))  # the blender works as they are asked for
+        return io.NodeOutput(finished, ui=panels.mask_panel(blender.first, mask_mode, cheek_width))

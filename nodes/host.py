@@ -44,6 +44,13 @@ def register_model_folder() -> None:
     folder_paths.folder_names_and_paths[MODEL_FOLDER][1].update(_EXTENSIONS)
 
 
+def routes():
+    """The host's table of web routes, an aiohttp RouteTableDef; it serves each under /api as well."""
+    from server import PromptServer
+
+    return PromptServer.instance.routes
+
+
 def weight_roots() -> list[Path]:
     """Folders in which weights may lie in their published layout; the first takes downloads."""
     roots = [Path(path) for path in folder_paths.get_folder_paths(MODEL_FOLDER)]
