@@ -13,6 +13,7 @@ from .audio import AudioFeatures
 from .errors import InputError
 from .face_options import LIGHT_SMOOTHING, NO_OPTIONS, FaceOptions
 from .finishing import NO_FINISH, Finish
+from .job import sound_end
 from .models import Models
 from .progress import Progress, silent
 from .releases import MaskMode

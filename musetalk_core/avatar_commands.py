@@ -273,21 +273,19 @@ def _finish(args: argparse.Namespace) -> Finish:
 
 def _say(models: Models, avatar: Avatar, task: Task, mark: str, args: argparse.Namespace) -> int:
     """An avatar says a voice into a file; gives how many frames that takes."""
-    from . import pipeline
-    from .job import comment, sound_end
+    from .job import comment
     from .media_output import write_video
     from .sound_input import read_voice
 
     heard = read_voice(task.audio)
-    features = pipeline.listen(models, heard.waveform, heard.rate, avatar.fps)
-    if args.first_frames:
-        features = features.first(args.first_frames)
-    frames = avatar.speak(models, features, args.batch_size, bar("speak"), _finish(args), args.fade_in_silence)
+    spoken = avatar.say(
+        models, heard, args.batch_size, bar("speak"), _finish(args), args.fade_in_silence, args.first_frames
+    )
     if args.no_save:
-        return _timed(models, task.audio, frames)
+        return _timed(models, task.audio, spoken.frames)
     task.output.parent.mkdir(parents=True, exist_ok=True)
-    end = sound_end(heard, len(avatar.order(features.frames)), avatar.fps)
-    return write_video(task.output, frames, avatar.fps, task.audio, comment(models, mark), avatar.look, end)
+    words = comment(models, mark)
+    return write_video(task.output, spoken.frames, avatar.fps, task.audio, words, avatar.look, spoken.seconds)
 
 
 def _timed(models: Models, voice: Path, frames: Iterator[np.ndarray]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -14,7 +15,7 @@ from .finishing import NO_FINISH, OUTER_LIP, Finish
 from .models import Models
 from .progress import Frames, Progress, silent
 from .recent import Recent
-from .releases import MaskMode
+from .releases import MaskMode, Release
 from .synthetic import stamp
 from .timeline import source_frame
 
@@ -23,6 +24,31 @@ Mask = tuple[blending.Square, np.ndarray]
 """The square round a face, and uint8 (side, side): how much of the painted face shows there."""
 Masks = Callable[[list[int]], list[Mask]]
 """Gives the masks of the source frames with these indices; each has a face."""
+
+
+@dataclass(frozen=True)
+class ParsedFace:
+    """A face of which the parts are known; its mask costs no network.
+
+    Attributes:
+        picture: uint8 RGB (s, s, 3), the square as it was parsed, upright.
+        labels: uint8 (512, 512), of `masks.parse_faces`.
+        box: The face box, x1, y1, x2, y2 in pixels.
+        square: The square round it.
+        release: Gives the mask's settings.
+    """
+
+    picture: np.ndarray
+    labels: np.ndarray
+    box: np.ndarray
+    square: blending.Square
+    release: Release
+
+    def mask(self, mode: MaskMode | None = None, cheek_width: int | None = None) -> np.ndarray:
+        """uint8 (side, side): how much of the painted face shows; mode and width instead of the release's."""
+        width = self.release.cheek_width if cheek_width is None else cheek_width
+        region = masks.select_region(self.labels, mode or self.release.mask_mode, width)
+        return blending.soften(region, self.box, self.square, self.release.blur_ratio)
 
 
 class Blender:
@@ -36,6 +62,9 @@ class Blender:
         cheek_width: Instead of the release's, for mode "jaw".
         finish: What is done to each face before it is blended.
         masks: Masks that are there already; nothing is parsed then.
+
+    Attributes:
+        first: The first face that was parsed, None before.
 
     Raises:
         InputError: frames and track do not belong together.
@@ -56,7 +85,9 @@ class Blender:
         self._frames = frames
         self._track = track
         self._finish = finish
-        self._find = masks or (lambda sources: parse_masks(models, frames, track, sources, mask_mode, cheek_width))
+        self._mask_settings = mask_mode, cheek_width
+        self._find = masks or self._parse
+        self.first: ParsedFace | None = None
         self._masks: Recent[int, Mask] = Recent(_MASK_BYTES, lambda found: found[1].nbytes)
 
     def blend_all(
@@ -119,8 +150,28 @@ class Blender:
                 blending.composite(frame, face, box, mask, square, angle, weight, finish, mouth)
             yield stamp(frame) if self._models.synthetic else frame
 
+    def _parse(self, sources: list[int]) -> list[Mask]:
+        faces = parse_squares(self._models, self._frames, self._track, sources)
+        if self.first is None and faces:
+            self.first = faces[0]
+        return [(face.square, face.mask(*self._mask_settings)) for face in faces]
+
 
 @torch.inference_mode()
+def parse_squares(models: Models, frames: Frames, track: FaceTrack, sources: Sequence[int]) -> list[ParsedFace]:
+    """The faces of some source frames, each of which has one, parsed in one pass."""
+    release = models.release
+    squares = [blending.blending_square(track.boxes[i], release.crop_expand) for i in sources]
+    cuts = [
+        blending.cut_square(frames[i], square, track.angles[i]) for i, square in zip(sources, squares, strict=True)
+    ]
+    labels = masks.parse_faces(models.face_parse(len(cuts)), cuts)
+    return [
+        ParsedFace(cut, label_map, track.boxes[i], square, release)
+        for i, square, cut, label_map in zip(sources, squares, cuts, labels, strict=True)
+    ]
+
+
 def parse_masks(
     models: Models,
     frames: Frames,
@@ -129,26 +180,6 @@ def parse_masks(
     mask_mode: MaskMode | None = None,
     cheek_width: int | None = None,
 ) -> list[Mask]:
-    """The masks of some source frames, parsed in one pass.
-
-    Args:
-        models: The networks; the release gives the mask's settings.
-        frames: The source frames.
-        track: Where the faces are.
-        sources: Which frames; each has a face.
-        mask_mode: Instead of the release's.
-        cheek_width: Instead of the release's, for mode "jaw".
-    """
-    release = models.release
-    mode = mask_mode or release.mask_mode
-    width = release.cheek_width if cheek_width is None else cheek_width
-    squares = [blending.blending_square(track.boxes[i], release.crop_expand) for i in sources]
-    cuts = [
-        blending.cut_square(frames[i], square, track.angles[i]) for i, square in zip(sources, squares, strict=True)
-    ]
-    labels = masks.parse_faces(models.face_parse(len(cuts)), cuts)
-    out = []
-    for i, square, label_map in zip(sources, squares, labels, strict=True):
-        region = masks.select_region(label_map, mode, width)
-        out.append((square, blending.soften(region, track.boxes[i], square, release.blur_ratio)))
-    return out
+    """The masks of some source frames, each of which has a face; mode and width instead of the release's."""
+    faces = parse_squares(models, frames, track, sources)
+    return [(face.square, face.mask(mask_mode, cheek_width)) for face in faces]

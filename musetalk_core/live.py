@@ -127,9 +127,7 @@ class LiveSession:
         self._clock = clock or RealClock()
         self._turns = turns
         self._studio = Studio(models, avatar, finish)
-        self._speech = Speech(
-            lambda: self._studio.listen(sound_rate), avatar.fps, sound_rate, self._clock.now()
-        )
+        self._speech = Speech(lambda: self._studio.listen(sound_rate), avatar.fps, sound_rate, self._clock.now())
         self._changed = threading.Condition()  # guards all below and the speech
         self._closed = False
         self._error: BaseException | None = None

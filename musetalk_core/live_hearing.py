@@ -51,9 +51,7 @@ class Hearing:
             a call and only for rows that no pass gave before.
     """
 
-    def __init__(
-        self, encoder: Callable[[], AudioEncoder], sound_rate: int, fps: Fraction, release: Release
-    ) -> None:
+    def __init__(self, encoder: Callable[[], AudioEncoder], sound_rate: int, fps: Fraction, release: Release) -> None:
         self._fps = fps
         self._resampler = Resampler(sound_rate)
         self._sound_rate, self._pushed = sound_rate, 0  # Hz and samples

@@ -13,6 +13,8 @@ from .faces import FaceTrack
 _MOST_FRAMES = 16
 _LONGEST_SIDE = 768  # px
 _POINT, _BOX, _MIDDLE = (0, 255, 120), (255, 200, 0), (255, 60, 60)
+_MASK = (40, 150, 255)  # unlike any skin
+_MASK_SHARE = 0.55
 
 
 def draw_track(frames: Sequence[np.ndarray], track: FaceTrack) -> list[np.ndarray]:
@@ -28,6 +30,28 @@ def draw_track(frames: Sequence[np.ndarray], track: FaceTrack) -> list[np.ndarra
     count = min(_MOST_FRAMES, len(track))
     chosen = np.linspace(0, len(track) - 1, count).round().astype(int)
     return [_draw(frames[i], track, i) for i in chosen]
+
+
+def reduced(frame: np.ndarray) -> np.ndarray:
+    """A uint8 RGB (H, W, 3) frame with a longer side of at most 768 pixels."""
+    zoom = min(1.0, _LONGEST_SIDE / max(frame.shape[:2]))
+    return cv2.resize(frame, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA) if zoom < 1 else frame
+
+
+def draw_mask(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """A picture tinted where a mask shows, outlined where it is half.
+
+    Args:
+        picture: uint8 RGB (h, w, 3).
+        mask: uint8 (s, s), over the whole picture, of any size.
+    """
+    height, width = picture.shape[:2]
+    alpha = cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA)
+    share = alpha[..., None] * (_MASK_SHARE / 255)
+    out = np.ascontiguousarray((picture * (1 - share) + np.array(_MASK) * share).round().astype(np.uint8))
+    lines, _ = cv2.findContours((alpha >= 128).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
+    cv2.drawContours(out, lines, -1, _MASK, max(1, round(width / 256)), cv2.LINE_AA)
+    return out
 
 
 def draw_face(picture: np.ndarray, track: FaceTrack, index: int, zoom: float = 1.0) -> None:
@@ -64,8 +88,8 @@ def _turn(track: FaceTrack, points: Sequence[Sequence[float]], angle: float) -> 
 
 
 def _draw(frame: np.ndarray, track: FaceTrack, index: int) -> np.ndarray:
-    zoom = min(1.0, _LONGEST_SIDE / max(frame.shape[:2]))
-    out = cv2.resize(frame, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_AREA) if zoom < 1 else frame.copy()
+    small = reduced(frame)
+    out, zoom = (frame.copy(), 1.0) if small is frame else (small, len(small) / len(frame))
     minus, plus = track.shift_range
     text = f"frame {index}: no face, passes through untouched"
     if track.held[index]:

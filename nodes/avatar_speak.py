@@ -73,8 +73,8 @@ class AvatarSpeak(io.ComfyNode):
             first_frames or None,
         )
         path = host.new_temp_file(".mp4")
-        with host.live_stream(cls.hidden.unique_id, path) as growing:
+        with host.growing_video(cls.hidden.unique_id, path) as stream:
             frames = write_growing(
-                path, spoken.frames, avatar.fps, voice, growing, comment(models), avatar.look, spoken.seconds
+                path, spoken.frames, avatar.fps, voice, stream.growing, comment(models), avatar.look, spoken.seconds
             )
         return io.NodeOutput(host.video_file(path), frames)

@@ -10,7 +10,7 @@ from ..musetalk_core.preview import draw_track
 from ..musetalk_core.timeline import TRAINED_FPS, known_length
 from ..musetalk_core.tracking import track_faces
 from ..musetalk_core.weights import FACE_KINDS
-from . import host
+from . import host, panels
 from .sockets import (
     CATEGORY,
     Audio,
@@ -112,4 +112,5 @@ class DWPoseLandmarks(io.ComfyNode):
         drawn = draw_track(frames, track)
         minus, plus = track.shift_range
         faceless = int((~track.present).sum())
-        return io.NodeOutput(track, to_image(drawn, len(drawn)), -minus, plus, faceless)
+        panel = panels.shift_panel(models.release, frames, track, extra_margin, face_options.upright)
+        return io.NodeOutput(track, to_image(drawn, len(drawn)), -minus, plus, faceless, ui=panel)

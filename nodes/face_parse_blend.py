@@ -5,7 +5,7 @@ from comfy_api.v0_0_2 import io
 from ..musetalk_core.blender import Blender
 from ..musetalk_core.errors import pick
 from ..musetalk_core.finishing import Finish
-from . import host
+from . import host, panels
 from .sockets import (
     CATEGORY,
     MASK_MODES,
@@ -70,4 +70,5 @@ class FaceParseBlend(io.ComfyNode):
         blender = Blender(models, ImageFrames(images), faces, mode, cheek_width, Finish(detail, colour_match))
         speech = None if audio_features is None else audio_features.speech
         blended = blender.blend_all(ImageFrames(faces_painted), batch_size, host.progress(), speech)
-        return io.NodeOutput(to_image(blended, len(faces_painted)))
+        finished = to_image(blended, len(faces_painted))  # the blender works as they are asked for
+        return io.NodeOutput(finished, ui=panels.mask_panel(blender.first, mask_mode, cheek_width))

@@ -21,7 +21,7 @@ from PIL import Image
 from server import PromptServer
 from torch import Tensor, nn
 
-from ..musetalk_core import fingerprints, media_input
+from ..musetalk_core import avatar_store, fingerprints, media_input
 from ..musetalk_core.cache import ModelCache
 from ..musetalk_core.errors import InputError
 from ..musetalk_core.growing import Growing, Stream
@@ -210,7 +210,7 @@ def avatar_names() -> list[str]:
 
 def avatar_changed(name: str) -> int:
     """Changes when an avatar is prepared anew: the modification time (ns); 0 where there is none of that name."""
-    file = avatar_folder(avatars_folder(), name) / "avatar.json"
+    file = avatar_store.avatar_folder(avatars_folder(), name) / "avatar.json"
     return file.stat().st_mtime_ns if file.is_file() else 0
 
 

@@ -1,4 +1,4 @@
-"""The pack's addresses in the host's web server: growing videos, live sessions, the list of avatars.
+"""The pack's addresses in the host's web server: growing videos, live sessions, the list of avatars, masks.
 
 Sessions do not compute while a graph runs, and show the idle face meanwhile: the host's memory manager is not made
 for two threads, and may move a network away in the middle of a batch. A graph that starts during a batch does not
@@ -15,14 +15,16 @@ from ..musetalk_core.live_server import LiveServer
 from ..musetalk_core.releases import get_release
 from ..musetalk_core.synthetic import NOTICE
 from ..musetalk_core.weights import open_models
-from . import host
+from . import host, mask_routes
 
 _KINDS = ("unet", "vae", "whisper")  # all that an avatar needs to speak
 
 
 def register() -> None:
     """Adds the addresses, with and without the host's /api in front."""
-    LiveServer(_open_session, _list_avatars, host.streams()).add_to(host.web_routes())
+    routes = host.web_routes()
+    LiveServer(_open_session, _list_avatars, host.streams()).add_to(routes)
+    mask_routes.add_to(routes)
 
 
 def _list_avatars() -> list:

@@ -17,6 +17,7 @@ Filenames = io.Custom("VHS_FILENAMES")  # VideoHelperSuite's; musetalk_core.vhs_
 FPS = {"keep": None, "25": TRAINED_FPS}
 _AS_RELEASE = "as the release"
 MASK_MODES = {_AS_RELEASE: None, "jaw": "jaw", "raw": "raw", "neck": "neck", "face": "face"}
+CHEEK_WIDTHS = range(20, 161)
 
 
 def models_input() -> io.Input:
@@ -68,8 +69,8 @@ def cheek_width_input() -> io.Input:
     return io.Int.Input(
         "cheek_width",
         default=90,
-        min=20,
-        max=160,
+        min=CHEEK_WIDTHS[0],
+        max=CHEEK_WIDTHS[-1],
         tooltip="For jaw: half width of the middle that is repainted in full, where the square round the "
         "face is 512 wide. Smaller keeps more of the original cheeks.",
     )

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.host.browser import open_browser
 from tests.host.comfy_server import ComfyServer, find_comfyui
 
 HERE = Path(__file__).parent
@@ -15,14 +17,18 @@ NO_COMFYUI = (
     "NO COMFYUI FOUND: host tests did not run. Set COMFYUI_DIR (and COMFYUI_PYTHON) to the folder of a "
     "ComfyUI (and to its Python)."
 )
-_missing = pytest.StashKey[bool]()
+NO_BROWSER = (
+    "NO BROWSER FOUND: the tests of the panels did not run. Install playwright (requirements-test.txt) and a "
+    "Chromium, or set CHROMIUM to its executable."
+)
+_missing = pytest.StashKey[list[str]]()
 _running = pytest.StashKey[list[ComfyServer]]()
 
 StartComfy = Callable[..., ComfyServer]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[_missing] = False
+    config.stash[_missing] = []
     config.stash[_running] = []
 
 
@@ -37,7 +43,7 @@ def comfyui(pytestconfig: pytest.Config) -> tuple[Path, Path]:
     """The ComfyUI folder and its Python; skips where there is no ComfyUI."""
     found = find_comfyui()
     if found is None:
-        pytestconfig.stash[_missing] = True
+        pytestconfig.stash[_missing].append(NO_COMFYUI)
         pytest.skip(NO_COMFYUI)
     return found
 
@@ -49,6 +55,18 @@ def comfy(comfyui: tuple[Path, Path], pytestconfig: pytest.Config) -> Iterator[C
         pytestconfig.stash[_running].append(server)
         yield server
         pytestconfig.stash[_running].remove(server)
+
+
+@pytest.fixture(scope="module")  # while it is open, asyncio.run is not to be had
+def browser(pytestconfig: pytest.Config) -> Iterator[Any]:
+    """A Chromium; skips where there is none."""
+    with ExitStack() as stack:
+        try:
+            opened = stack.enter_context(open_browser())
+        except (ImportError, FileNotFoundError):
+            pytestconfig.stash[_missing].append(NO_BROWSER)
+            pytest.skip(NO_BROWSER)
+        yield opened
 
 
 @pytest.fixture
@@ -81,4 +99,5 @@ def pytest_runtest_makereport(
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     if config.stash[_missing]:
         terminalreporter.section("WARNING", sep="!", yellow=True, bold=True)
-        terminalreporter.line(NO_COMFYUI, yellow=True, bold=True)
+    for line in config.stash[_missing]:
+        terminalreporter.line(line, yellow=True, bold=True)
