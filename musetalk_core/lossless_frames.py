@@ -108,6 +108,7 @@ class LosslessFrames(Sequence):
         return self._count
 
     def __getitem__(self, index: int) -> np.ndarray:
+        index = int(index)  # NumPy's own cannot be sought to
         if not 0 <= index < self._count:
             raise IndexError(index)
         if self._last is None or self._last[0] != index:
