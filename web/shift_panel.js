@@ -29,6 +29,7 @@ export class ShiftPanel extends Panel {
     this.look = element("button", "musetalk-view");
     this.look.type = "button";
     this.stage = element("div", "musetalk-stage", this.canvas, this.handle, this.look);
+    this.stage.style.visibility = "hidden"; // nothing to take hold of yet
     this.value = element("b");
     this.range = element("span", "range");
     this.note = element("span", "note");
@@ -57,6 +58,7 @@ export class ShiftPanel extends Panel {
       this.picture = picture;
       this.refresh();
     };
+    picture.onerror = () => this.data === data && this.remove(); // the host has cleared its temp folder
     picture.src = api.apiURL(`/view?${new URLSearchParams(data.picture)}`);
     this.growFor((this.node.size[0] - 20) * (data.height / data.width) + CAPTION);
   }
@@ -84,6 +86,7 @@ export class ShiftPanel extends Panel {
     const zoom = this.zoom();
     Object.assign(this.canvas, { width: Math.round(width * zoom), height: Math.round(height * zoom) });
     Object.assign(this.canvas.style, { width: `${width}px`, height: `${height}px` });
+    stage.style.visibility = "";
     this.view = view;
     this.scale = scale;
     this.shift = this.valueOf("bbox_shift");

@@ -154,7 +154,7 @@ def test_node_of_its_smallest_size_grows_but_is_saved_as_it_was(frontend):
 
 def shift_data() -> dict:
     points = [[200 + i, 150 + 2 * i] for i in range(68)]
-    face = {"picture": {"filename": "none.jpg", "subfolder": "", "type": "temp"}, "landmarks": points, "frame": 0}
+    face = {"picture": {"filename": "face.jpg", "subfolder": "", "type": "input"}, "landmarks": points, "frame": 0}
     face |= {"width": SIZE, "height": SIZE, "angle": 0, "turned": False, "detection": [200, 150, 268, 286]}
     return face | {"bbox_shift": 0, "extra_margin": 10, "has_margin": True, "range": [-2, 2]}
 
