@@ -47,8 +47,8 @@ def draw_mask(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """
     height, width = picture.shape[:2]
     alpha = cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA)
-    share = alpha[..., None] * (_MASK_SHARE / 255)
-    out = np.ascontiguousarray((picture * (1 - share) + np.array(_MASK) * share).round().astype(np.uint8))
+    share = alpha * np.float32(_MASK_SHARE / 255)
+    out = cv2.blendLinear(picture, np.full_like(picture, _MASK), 1 - share, share)
     lines, _ = cv2.findContours((alpha >= 128).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_SIMPLE)
     cv2.drawContours(out, lines, -1, _MASK, max(1, round(width / 256)), cv2.LINE_AA)
     return out

@@ -4,7 +4,7 @@ import { api } from "../../scripts/api.js";
 import { Panel, element } from "./panel.js";
 import { language, text } from "./text.js";
 
-const CAPTION = 52; // px
+const CAPTION = 46; // px
 const SETTINGS = ["mask_mode", "cheek_width"];
 
 export class MaskPanel extends Panel {

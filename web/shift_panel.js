@@ -11,7 +11,7 @@ const WARNING = "#ff5252";
 const MIDDLE = "#ff7b72";
 const POINT = "#3dff9e";
 const RANGE = "#8fd0ff";
-const CAPTION = 52; // px
+const CAPTION = 46; // px
 const STEPS = { ArrowUp: 1, ArrowRight: 1, ArrowDown: -1, ArrowLeft: -1, PageUp: 5, PageDown: -5 };
 const SLACK = 4; // px a click may move
 const CLOSER = "M9.5 9.5 14 14M6 10.5a4.5 4.5 0 1 0 0-9 4.5 4.5 0 0 0 0 9M6 4v4M4 6h4";
@@ -29,6 +29,7 @@ export class ShiftPanel extends Panel {
     this.look = element("button", "musetalk-view");
     this.look.type = "button";
     this.stage = element("div", "musetalk-stage", this.canvas, this.handle, this.look);
+    this.stage.style.visibility = "hidden"; // nothing to take hold of yet
     this.value = element("b");
     this.range = element("span", "range");
     this.note = element("span", "note");
@@ -57,6 +58,7 @@ export class ShiftPanel extends Panel {
       this.picture = picture;
       this.refresh();
     };
+    picture.onerror = () => this.data === data && this.remove(); // the host has cleared its temp folder
     picture.src = api.apiURL(`/view?${new URLSearchParams(data.picture)}`);
     this.growFor((this.node.size[0] - 20) * (data.height / data.width) + CAPTION);
   }
@@ -84,6 +86,7 @@ export class ShiftPanel extends Panel {
     const zoom = this.zoom();
     Object.assign(this.canvas, { width: Math.round(width * zoom), height: Math.round(height * zoom) });
     Object.assign(this.canvas.style, { width: `${width}px`, height: `${height}px` });
+    stage.style.visibility = "";
     this.view = view;
     this.scale = scale;
     this.shift = this.valueOf("bbox_shift");

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -9,8 +11,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from musetalk_core import blending
-from musetalk_core.blender import Blender
-from musetalk_core.masks import select_region
+from musetalk_core.blender import Blender, parse_masks
+from musetalk_core.blending import cut_square
+from musetalk_core.masks import NECK, select_region
 from musetalk_core.releases import RELEASES
 from tests.core.stand_ins import StandIns, fixed_track
 
@@ -206,3 +209,22 @@ def test_the_modes_repaint_what_they_say() -> None:
     assert repainted("neck") == {"skin", "mouth", "lip", "neck"}
     assert repainted("face") == {"skin", "brow", "eye", "nose", "mouth", "lip"}
     assert repainted("jaw") >= {"mouth", "lip"} and not repainted("jaw") & {"nose", "hair", "eye"}
+
+
+def test_the_first_parsed_face_gives_the_mask_of_any_setting_without_a_network() -> None:
+    frames = [noise(60, 60, i) for i in range(3)]
+    track = fixed_track((60, 60), (10, 10, 50, 50), [False, True, True])
+    models = StandIns()
+    blender = Blender(models, frames, track, "face", 90)
+    painted = [np.full((256, 256, 3), 250, np.uint8)] * 3
+    list(blender.blend([0], painted[:1]))
+    assert blender.first is None
+    list(blender.blend([0, 1, 2], painted))
+    first = blender.first
+    np.testing.assert_array_equal(first.box, track.boxes[1])
+    np.testing.assert_array_equal(first.picture, cut_square(frames[1], first.square))
+    ((square, mask),) = parse_masks(models, frames, track, [1])
+    assert square == first.square
+    np.testing.assert_array_equal(first.mask(), mask)
+    everywhere = dataclasses.replace(first, labels=np.full((SIZE, SIZE), NECK, np.uint8))
+    assert everywhere.mask("neck").any() and not everywhere.mask("raw").any()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from musetalk_core.preview import draw_track
+from musetalk_core.preview import draw_mask, draw_track
 from tests.core.stand_ins import fixed_track
 
 
@@ -27,3 +27,14 @@ def test_box_and_points_are_where_they_are_and_the_frames_stay() -> None:
     edges = np.array((columns.min(), rows.min() + 60, columns.max(), rows.max() + 60))
     assert np.abs(edges - (60, 80, 180, 160)).max() <= 2
     assert not unseen[60:].any() and unseen[:60].any()
+
+
+def test_mask_is_tinted_where_it_shows_and_nowhere_else() -> None:
+    picture = np.full((80, 80, 3), 120, np.uint8)
+    mask = np.zeros((160, 160), np.uint8)  # of a larger square than the picture shown
+    mask[80:, 40:120] = 255
+    shown = draw_mask(picture, mask)
+    assert shown.shape == picture.shape and (picture == 120).all()
+    np.testing.assert_array_equal(shown[:38], picture[:38])
+    inside = shown[60, 40].astype(int)
+    assert np.abs(inside - 120).max() > 30 and not np.array_equal(shown[60, 5], shown[60, 40])
