@@ -123,9 +123,10 @@ def speak(args: argparse.Namespace, open_models: OpenModels) -> int:
     models = {release: open_models(kinds, release) for release in {part.release for part in parts}}
     results = [result for part in parts for result in _speak_all(models[part.release], part, args)]
     print(_TIMED if args.no_save else "\n" + table(results))
-    if any(of.synthetic for of in models.values()):
+    made = [result for result in results if result.state != "failed"]
+    if made and any(of.synthetic for of in models.values()):
         print(f"Made with {NOTICE}: the mouth is noise.")
-    return 1 if any(result.state == "failed" for result in results) else 0
+    return 0 if len(made) == len(results) else 1
 
 
 def avatars(args: argparse.Namespace) -> int:

@@ -32,6 +32,7 @@ from .media_input import Clip
 from .models import Models
 from .observing import observe_faces
 from .progress import Frames, Progress
+from .timeline import exact_rate
 from .tracking import track_faces
 
 Held = TypeVar("Held")
@@ -58,6 +59,7 @@ def prepare_avatar(
         MuseTalkError: whatever is wrong with the clip, the weights or the folder. The avatar is as it was.
     """
     frames, shown, fps = conformed(clip, settings.fps)
+    exact_rate(fps)  # refused now, not when the avatar is opened
     looked_at = min(fps, clip.fps or fps)
     with _Work(folder) as work:
         frames, content = _store(work, frames, stages)
@@ -125,7 +127,8 @@ class _Work:
         named = set()
         with contextlib.suppress(InputError):
             named = {part.file for part in avatar_record.load(self.folder).parts.values()}
-        self._remove({part.file for part in self.parts.values()} - named)
+        mine = {part.file for part in self.parts.values()} - named
+        self._remove({*mine, *(f"{name}.part" for name in (*mine, avatar_record.FILE))})
         with contextlib.suppress(OSError):  # there is something in it
             self.folder.rmdir()
 
@@ -147,7 +150,7 @@ class _Work:
 
     def commit(self, record: Record) -> None:
         """Make the avatar what the record says, of the files kept and written, and remove all others."""
-        parts = {k: part if part.sha256 else _sealed(self.folder, part) for k, part in self.parts.items()}
+        parts = {kind: _sealed(self.folder, part) for kind, part in self.parts.items()}
         avatar_record.save(replace(record, parts=parts), self.folder)
         mine = {avatar_record.FILE, *(part.file for part in parts.values())}
         self._remove({path.name for path in self.folder.iterdir() if avatar_record.is_ours(path.name)} - mine)
@@ -159,10 +162,17 @@ class _Work:
 
 
 def _sealed(folder: Path, part: Part) -> Part:
-    """A part whose file is written: on the disk, not only on the way there, before anything names it."""
-    with (folder / part.file).open("rb+") as file:
-        os.fsync(file.fileno())
-    return replace(part, sha256=of_file(folder / part.file))
+    """A part whose file is on the disk, not only on the way there, before anything names it."""
+    path = folder / part.file
+    try:
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())
+        return part if part.sha256 else replace(part, sha256=of_file(path))
+    except OSError as error:  # such as a file that another preparation took for a leftover
+        raise MediaError(
+            f"{path} cannot be kept ({error.strerror}).",
+            "Prepare an avatar once at a time, in a folder that can be written to.",
+        ) from error
 
 
 def _store(work: _Work, frames: Frames, stages: Stages) -> tuple[LosslessFrames, str]:

@@ -21,7 +21,7 @@ from .errors import InputError, MediaError
 from .face_options import ChoiceBy, Detection, FaceChoice, FaceOptions, NoFace
 from .models import PRECISIONS
 from .releases import RELEASES, MaskMode
-from .timeline import LENGTHS
+from .timeline import FASTEST, LENGTHS
 from .video_look import VideoLook
 
 Value = TypeVar("Value")
@@ -92,13 +92,8 @@ def save(record: Record, folder: Path) -> None:
     """Make an avatar what the record says, at once.
 
     Raises:
-        MediaError: it cannot be written, or one of the files it names is not there.
+        MediaError: it cannot be written.
     """
-    for part in record.parts.values():
-        if not (folder / part.file).is_file():
-            raise MediaError(
-                f"{folder / part.file} was removed by another preparation.", "Prepare an avatar once at a time."
-            )
     path, fresh = folder / FILE, folder / f"{FILE}.part"
     try:
         with fresh.open("w", encoding="utf-8") as file:
@@ -161,8 +156,8 @@ def _record(data: dict[str, Any]) -> Record:
         release=_one_of(RELEASES, data["release"]),
         precision=_one_of(PRECISIONS, data["precision"]),
         synthetic=_truth(data["synthetic"]),
-        fps=_fraction(data["fps"]),
-        looked_at=_fraction(data["looked_at"]),
+        fps=_rate(data["fps"]),
+        looked_at=_rate(data["looked_at"]),
         width=_integer(data["width"], 1),
         height=_integer(data["height"], 1),
         frames=frames,
@@ -195,7 +190,7 @@ def _settings(data: dict[str, Any]) -> Preparation:
     return Preparation(
         bbox_shift=_integer(data["bbox_shift"]),
         extra_margin=_optional(_integer, data["extra_margin"]),
-        fps=_optional(_fraction, data["fps"]),
+        fps=_optional(_rate, data["fps"]),
         length=_one_of(LENGTHS, data["length"]),
         faces=FaceOptions(
             choice=FaceChoice(
@@ -259,6 +254,13 @@ def _fraction(value: Any) -> Fraction:
     if not re.fullmatch(r"[1-9][0-9]{0,9}(/[1-9][0-9]{0,9})?", value):
         raise ValueError("a fraction is none, or not above 0")
     return Fraction(value)
+
+
+def _rate(value: Any) -> Fraction:
+    rate = _fraction(value)
+    if rate > FASTEST:
+        raise ValueError(f"more than {FASTEST} frames a second")
+    return rate
 
 
 def _optional(read: Callable[[Any], Value], value: Any) -> Value | None:

@@ -96,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
         type=whole(1),
         nargs="+",
         metavar="S",
-        help="lengths for --memory, default 5 15 30 60; for --live, how long, default 10",
+        help="lengths for --memory, default 5 15 30 60; for --live, how long it speaks each time, default 10",
     )
     _add_model_options(bench, default="synthetic-full")
     return parser

@@ -67,11 +67,6 @@ class Looked(Counter):
         return [np.array([] if number_of(p) in GONE else face).reshape(-1, 5) for p in pictures]
 
 
-@pytest.fixture
-def looked(monkeypatch: pytest.MonkeyPatch, all_skin: None) -> Looked:
-    return Looked(monkeypatch)
-
-
 def no_stages(stage: str):
     return silent
 

@@ -16,8 +16,8 @@ from musetalk_core.media_input import open_clip
 from tests.core.avatars import (
     BATCH,
     FINISH,
+    Looked,
     Painters,
-    looked,  # noqa: F401, a fixture
     no_stages,
     spoken_by,
     steady,
@@ -25,6 +25,12 @@ from tests.core.avatars import (
     whole_job,
 )
 from tests.core.jobs import bursts, face_film, film
+
+
+@pytest.fixture
+def looked(monkeypatch: pytest.MonkeyPatch, all_skin: None) -> Looked:
+    return Looked(monkeypatch)
+
 
 SETTINGS = {
     "plain": Preparation(),

@@ -220,6 +220,16 @@ def test_the_first_frames_are_those_of_the_whole_job_and_the_sound_ends_with_the
     assert 0 <= sound - picture <= Fraction(2 * AAC_BLOCK, 16000)
 
 
+@pytest.mark.parametrize("fps", [None, Fraction(25)], ids=str)
+def test_the_first_frames_of_a_variable_rate(tmp_path: Path, fps: Fraction | None) -> None:
+    milliseconds = np.cumsum([0, *random.Random(1).choices([17, 33, 50, 120], k=40)]).tolist()
+    source = film(tmp_path, 41, Fraction(30), milliseconds=milliseconds)
+    voice = voice_file(tmp_path / "voice.wav", bursts(1.0, ()))
+    whole = speak(tmp_path, source, voice, 41, fps=fps)
+    out = speak(tmp_path, source, voice, 41, fps=fps, first_frames=9)
+    assert (out.rate, out.numbers) == (whole.rate, whole.numbers[:9])
+
+
 @pytest.mark.parametrize("first_frames", [15, 16, 100])
 def test_first_frames_beyond_the_end_are_all_there_are(tmp_path: Path, first_frames: int) -> None:
     source = film(tmp_path, 8)
