@@ -102,9 +102,11 @@ class LiveSession:
     them is bounded: 10 s of sound and half a second of pictures.
 
     An utterance begins with the first sound pushed. It ends with `flush`, or where no more came for 0.3 s and
-    what was heard before is about to have been shown. Its first frame needs 132.5 ms of sound. Where sound or pictures come late, the
-    face is idle until they are there, and goes on with the next word. The source plays on in all that time;
-    where a picture comes later than expected it may jump by as many frames.
+    what was heard before is about to have been shown. Its first frame needs 132.5 ms of sound; so does each,
+    so without `flush` the last three frames of a sound that comes in real time are shown after a gap.
+
+    Where sound or pictures come late, the face is idle until they are there, and goes on where it stopped. The
+    source plays on in all that time; where a picture comes later than expected it may jump by as many frames.
 
     Args:
         models: The networks.
@@ -127,9 +129,7 @@ class LiveSession:
         self._clock = clock or RealClock()
         self._turns = turns
         self._studio = Studio(models, avatar, finish)
-        self._speech = Speech(
-            lambda: self._studio.listen(sound_rate), avatar.fps, sound_rate, self._clock.now()
-        )
+        self._speech = Speech(lambda: self._studio.listen(sound_rate), avatar.fps, sound_rate, self._clock.now())
         self._changed = threading.Condition()  # guards all below and the speech
         self._closed = False
         self._error: BaseException | None = None

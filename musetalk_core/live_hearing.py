@@ -17,7 +17,6 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from .audio import ROWS_PER_SECOND, SAMPLE_RATE, AudioFeatures, as_stored, encode_window, mel_windows
@@ -51,9 +50,7 @@ class Hearing:
             a call and only for rows that no pass gave before.
     """
 
-    def __init__(
-        self, encoder: Callable[[], AudioEncoder], sound_rate: int, fps: Fraction, release: Release
-    ) -> None:
+    def __init__(self, encoder: Callable[[], AudioEncoder], sound_rate: int, fps: Fraction, release: Release) -> None:
         self._fps = fps
         self._resampler = Resampler(sound_rate)
         self._sound_rate, self._pushed = sound_rate, 0  # Hz and samples
