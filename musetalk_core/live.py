@@ -10,7 +10,6 @@ from typing import Protocol
 import numpy as np
 
 from . import pipeline
-from .audio import SAMPLE_RATE
 from .avatar import Avatar
 from .blender import Blender
 from .finishing import NO_FINISH, Finish
@@ -66,10 +65,10 @@ class Studio:
         """Begin to hear an utterance."""
         return Hearing(self._models.whisper, sound_rate, self._avatar.fps, self._models.release)
 
-    def rehearse(self) -> None:
+    def rehearse(self, sound_rate: int) -> None:
         """Paint a frame for nobody: what is loaded with the first one is then there."""
-        hearing = self.listen(SAMPLE_RATE)
-        hearing.push(np.zeros(SAMPLE_RATE, np.float32))
+        hearing = self.listen(sound_rate)
+        hearing.push(np.zeros(sound_rate, np.float32))
         hearing.end()
         faces = np.flatnonzero(self._avatar.face.latents.present)[:1]
         self._paint(hearing, range(len(faces)), faces.tolist(), lambda *_: None)
@@ -102,9 +101,11 @@ class LiveSession:
     them is bounded: 10 s of sound and half a second of pictures.
 
     An utterance begins with the first sound pushed. It ends with `flush`, or where no more came for 0.3 s and
-    what was heard before is about to have been shown. Its first frame needs 132.5 ms of sound. Where sound or pictures come late, the
-    face is idle until they are there, and goes on with the next word. The source plays on in all that time;
-    where a picture comes later than expected it may jump by as many frames.
+    what was heard before is about to have been shown. Its first frame needs 132.5 ms of sound; so does each,
+    so without `flush` the last three frames of a sound that comes in real time are shown after a gap.
+
+    Where sound or pictures come late, the face is idle until they are there, and goes on where it stopped. The
+    source plays on in all that time; where a picture comes later than expected it may jump by as many frames.
 
     Args:
         models: The networks.
@@ -125,7 +126,7 @@ class LiveSession:
         clock: Clock | None = None,
     ) -> None:
         self._clock = clock or RealClock()
-        self._turns = turns
+        self._turns, self._sound_rate = turns, sound_rate
         self._studio = Studio(models, avatar, finish)
         self._speech = Speech(lambda: self._studio.listen(sound_rate), avatar.fps, sound_rate, self._clock.now())
         self._changed = threading.Condition()  # guards all below and the speech
@@ -218,7 +219,7 @@ class LiveSession:
 
     def _paint(self) -> None:
         with self._turns:
-            self._studio.rehearse()
+            self._studio.rehearse(self._sound_rate)
         while batch := self._await(self._speech.plan, self._speech.patience):
             begun = self._clock.now()
 

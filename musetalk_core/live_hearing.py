@@ -17,7 +17,6 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from .audio import ROWS_PER_SECOND, SAMPLE_RATE, AudioFeatures, as_stored, encode_window, mel_windows

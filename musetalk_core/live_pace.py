@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 
 LARGEST = 8  # frames a batch
@@ -29,7 +29,6 @@ class Outlook:
     first: bool
 
 
-@dataclass
 class Pace:
     """Chooses batch sizes by what batches were measured to take.
 
@@ -37,8 +36,9 @@ class Pace:
         fps: Frames a second to be shown.
     """
 
-    fps: Fraction
-    _seconds: dict[int, float] = field(default_factory=dict)  # of batches, by size
+    def __init__(self, fps: Fraction) -> None:
+        self._frame = float(1 / fps)  # s
+        self._seconds: dict[int, float] = {}  # of batches, by size
 
     def measured(self, size: int, seconds: float) -> None:
         """A batch of ``size`` frames took so many seconds."""
@@ -64,11 +64,11 @@ class Pace:
         on_time = [size for size in sizes if self._seconds and self.seconds(size) <= outlook.spare]
         if on_time:
             grows = on_time[-1] < LARGEST and (outlook.more or outlook.space < outlook.frames)
-            return 0 if grows and self.seconds(LARGEST) < outlook.spare - 1 / self.fps else on_time[-1]
+            return 0 if grows and self.seconds(LARGEST) < outlook.spare - self._frame else on_time[-1]
         if outlook.first or not self._seconds:
             return 1
         tried = 2 * max(self._seconds)  # beyond, an estimate says little
         short = [size for size in sizes if size <= tried and (size == 1 or self.seconds(size) <= _LONGEST)]
-        enough = [size for size in short if self.seconds(size) / size * self.fps <= 1]
+        enough = [size for size in short if self.seconds(size) <= size * self._frame]
         # Of equally fast ones the larger: nothing is known yet of what a batch saves.
         return enough[0] if enough else min(short, key=lambda size: (self.seconds(size) / size, -size))

@@ -126,6 +126,7 @@ class Speech:
     def __init__(self, listen: Callable[[], Hearing], fps: Fraction, sound_rate: int, now: float) -> None:
         self._listen, self._fps, self._rate = listen, fps, sound_rate
         self._pace = Pace(fps)
+        self._frame = float(1 / fps)  # s
         self._begin = now  # when frame 0 was due
         self._moments = self._given = 0  # frames and samples that were taken
         self._limit = max(2, math.ceil(AHEAD * fps))
@@ -230,11 +231,11 @@ class Speech:
 
     def _paused(self, now: float) -> bool:
         """Whether no sound came for long enough, and the last frames have to be painted now to be on time."""
-        return now - self._pushed_at >= PAUSE and self._spare(now) <= self._pace.seconds(LARGEST) + 1 / self._fps
+        return now - self._pushed_at >= PAUSE and self._spare(now) <= self._pace.seconds(LARGEST) + self._frame
 
     def _spare(self, now: float) -> float:
         """Seconds until the next frame to be painted is due, less one frame's time for composing it."""
-        return self.due + float((self._promised - 1) / self._fps) - now if self._promised else 0.0
+        return self.due + (self._promised - 1) * self._frame - now if self._promised else 0.0
 
     def _known(self, utterance: _Utterance) -> int:
         """Frames of which all is known to paint and to show them."""
@@ -256,7 +257,7 @@ class Speech:
             return None
         if not self._promised:  # those shown meanwhile are idle
             late = now + self._pace.seconds(size) - self.due
-            self._reserved = self._position + max(0, math.ceil(late * self._fps))
+            self._reserved = self._position + max(0, math.ceil(late / self._frame))
         frames, positions = range(first, first + size), range(self._reserved, self._reserved + size)
         utterance.planned += size
         self._promised += size

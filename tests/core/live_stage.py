@@ -21,19 +21,19 @@ class Ears:
 
     def __init__(self, number: int, rate: int, fps: Fraction) -> None:
         self.number, self._rate, self._fps = number, rate, fps
-        self.heard: list[np.ndarray] = []
+        self._heard = 0
         self.ended = False
 
     def push(self, samples: np.ndarray) -> None:
         assert not self.ended
-        self.heard.append(samples)
+        self._heard += len(samples)
 
     def end(self) -> None:
         self.ended = True
 
     @property
     def ready(self) -> int:
-        seconds = Fraction(sum(map(len, self.heard)), self._rate)
+        seconds = Fraction(self._heard, self._rate)
         return math.ceil(seconds * self._fps) if self.ended else max(0, (seconds - LOOK_AHEAD) // (1 / self._fps) + 1)
 
 
@@ -82,7 +82,7 @@ class Stage:
         self.utterances = 0
         self.speech = Speech(self._listen, fps, rate, self.now)
         self.pushed = 0
-        self.waiting: list[int] = []
+        self.waiting = np.zeros(0, np.float32)
         self.shown: list[Shown] = []
         self.batches: list[int] = []
         self._batch: Batch | None = None
@@ -94,17 +94,17 @@ class Stage:
         return Ears(self.utterances - 1, self.rate, self.fps)
 
     def push(self, seconds: float) -> int:
-        samples = np.arange(self.pushed + 1, self.pushed + 1 + int(seconds * self.rate))
+        samples = np.arange(self.pushed + 1, self.pushed + 1 + int(seconds * self.rate), dtype=np.float32)
         room = self.speech.room
-        taken = self.speech.push(samples.astype(np.float32), self.now)
+        taken = self.speech.push(samples, self.now)
         assert taken == min(room, len(samples))
         self.pushed += taken
-        self.waiting += samples[:taken].tolist()
+        self.waiting = np.append(self.waiting, samples[:taken])
         return taken
 
     def interrupt(self) -> None:
         self.speech.interrupt()
-        self.waiting = []
+        self.waiting = self.waiting[:0]
 
     def run(self, seconds: float) -> None:
         for _ in range(round(seconds / self._tick)):
@@ -139,8 +139,8 @@ class Stage:
         assert moment.speaking == (frame >= 0)
         spoken = moment.sound[moment.sound > 0]
         count = len(spoken)
-        assert spoken.tolist() == self.waiting[:count]
-        del self.waiting[:count]
+        assert np.array_equal(spoken, self.waiting[:count])
+        self.waiting = self.waiting[count:]
         if moment.speaking:
             assert not moment.sound[count:].any() and count > 0  # silence only at its end
         else:

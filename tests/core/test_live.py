@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from musetalk_core import pipeline
 from musetalk_core.avatar import Avatar
 from musetalk_core.live import LiveSession, Moment
 from musetalk_core.speaking import encoded_on_demand
@@ -181,8 +182,8 @@ def test_while_a_network_computes_the_face_is_idle_and_an_interruption_drops_wha
         assert decoded <= 1  # only the rehearsal's: what is in vain is not even decoded
         live.push(np.full(RATE // 5, 0.25, np.float32))
         live.flush()
-        again = [one for one in islice(moments, 30) if one.speaking]
-        assert (np.concatenate([one.sound for one in again]) == 0.25).all() and len(again) == 5
+        again = list(islice((one for one in moments if one.speaking), 5))
+        assert (np.concatenate([one.sound for one in again]) == 0.25).all()
 
 
 def test_an_interruption_empties_what_is_painted_already() -> None:
@@ -193,30 +194,42 @@ def test_an_interruption_empties_what_is_painted_already() -> None:
         assert not any(live._next().speaking for _ in range(20)) and live.room == 10 * RATE
 
 
-def test_two_sessions_take_turns() -> None:
-    models, turns, order = Listeners(), Turns(), []
+def test_two_sessions_at_once_paint_one_batch_at_a_time() -> None:
+    models, turns, inside, most = Listeners(), Turns(), [], []
     unet = models.networks.unet.forward
 
     def noted(*args, **more):
-        order.append(threading.current_thread())
+        inside.append(1)
         time.sleep(0.002)
+        most.append(len(inside))
+        inside.pop()
         return unet(*args, **more)
 
     models.networks.unet.forward = noted
-    lives = [session(models, turns=turns) for _ in range(2)]
-    watchers = [threading.Thread(target=watch, args=(live, 50)) for live in lives]
-    for live, watcher in zip(lives, watchers, strict=True):
-        live.push(np.full(RATE * 2, 0.1, np.float32))
+    lives, seen = [session(models, turns=turns) for _ in range(2)], {}
+    watchers = [threading.Thread(target=lambda i=i: seen.update({i: watch(lives[i], 25)})) for i in range(2)]
+    for live, watcher, level in zip(lives, watchers, (0.1, 0.2), strict=True):
+        live.push(np.full(RATE, level, np.float32))
         live.flush()
         watcher.start()
     for watcher in watchers:
-        watcher.join(20)
-    both = [order.index(thread) for thread in set(order)]
-    shared = order[max(both) :]
-    assert len(both) == 2
-    # While both have something to paint, neither is served three times in a row.
-    counts = [sum(1 for one in shared[:6] if one is thread) for thread in set(order)]
-    assert min(counts) >= 2
+        watcher.join(30)
+    for i, level in enumerate(np.float32([0.1, 0.2])):
+        spoken = np.concatenate([one.sound for one in seen[i] if one.speaking])
+        assert len(spoken) == RATE and (spoken == level).all()
+    assert max(most) == 1
+
+
+def test_an_utterance_heard_to_its_end_looks_as_the_avatar_speaks_offline() -> None:
+    models, turns = Listeners(), Turns()
+    voice = bursts(2, [0.3, 1.1]).waveform
+    still = avatar(models, count=1)
+    with turns:  # nothing is painted before all is there
+        live = LiveSession(models, still, RATE, turns, clock=HandClock())
+        live.push(voice[0])
+        live.flush()
+    spoken = [one.picture for one in watch(live, 50) if one.speaking]
+    np.testing.assert_array_equal(spoken, [*still.speak(models, pipeline.listen(models, voice, RATE, FPS))])
 
 
 def test_what_goes_wrong_is_raised_to_who_looks_on() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ def voice(seconds: float | None = None) -> tuple[np.ndarray, int]:
 
 def cut(length: int, marks: list[int]) -> list[slice]:
     edges = sorted({0, length, *(mark % length for mark in marks)})
-    return [slice(a, b) for a, b in zip(edges, edges[1:], strict=False)]
+    return [slice(a, b) for a, b in pairwise(edges)]
 
 
 @settings(max_examples=40, deadline=None)

@@ -56,10 +56,10 @@ def test_nothing_is_lost_repeated_or_shown_with_another_sound(todo, timing, fixe
                 stall(stage, value)
     stage.speech.flush()
     for _ in range(100):  # as long as it may take
-        if stage.waiting:
+        if len(stage.waiting):
             stage.run(1)
     stage.run(0.5)
-    assert not stage.waiting and stage.shown[-1].frame is None
+    assert not len(stage.waiting) and stage.shown[-1].frame is None
     assert stage.speech.room == ROOM * rate
     # Each utterance is shown frame by frame from its first, and each frame has the sound of its own time.
     count: dict[int, int] = {}
@@ -205,7 +205,7 @@ def test_what_is_pushed_is_the_sessions_own() -> None:
     buffer = np.ones(16000, np.float32)
     stage.speech.push(buffer, stage.now)
     buffer[:] = 2
-    stage.waiting = [1] * 16000
+    stage.waiting = np.ones(16000, np.float32)
     stage.run(3)
     assert len(stage.spoken) == 25
 
