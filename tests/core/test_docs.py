@@ -49,7 +49,7 @@ def _load_schemas() -> dict[str, SimpleNamespace]:
     pack = ModuleType("musetalk_pack_without_comfyui")
     pack.__path__ = [str(ROOT)]
     stand_ins = {name: MagicMock() for name in ("comfy", "comfy.model_management", "comfy.model_patcher")}
-    stand_ins |= {"comfy.utils": MagicMock(), "comfy_api": MagicMock(), pack.__name__: pack}
+    stand_ins |= {name: MagicMock() for name in ("comfy.utils", "comfy_api", "server")} | {pack.__name__: pack}
     stand_ins["comfy_api.v0_0_2"] = MagicMock(ComfyExtension=object, io=_Io())
     no_folder = str(ROOT / "no such folder")
     stand_ins["folder_paths"] = MagicMock(
