@@ -58,8 +58,9 @@ def prepare_avatar(
         NoFaceError: there is no face in any frame; or in some, and the settings say to stop.
         MuseTalkError: whatever is wrong with the clip, the weights or the folder. The avatar is as it was.
     """
+    avatar_record.require_storable(settings)
     frames, shown, fps = conformed(clip, settings.fps)
-    exact_rate(fps)  # refused now, not when the avatar is opened
+    exact_rate(fps)  # the same for the clip's own
     looked_at = min(fps, clip.fps or fps)
     with _Work(folder) as work:
         frames, content = _store(work, frames, stages)

@@ -34,6 +34,7 @@ KINDS = {"frames": "mkv", "seen": "json", "latents": "safetensors", "masks": "sa
 
 _REMEDY = "Prepare the avatar again."
 _MOST = 2**31  # of any number
+_LAST_CODE = 511  # of colours: FFmpeg numbers its own from 256
 _GENTLEST = 1e-9  # smoothing that is not none
 
 
@@ -128,6 +129,20 @@ def load(folder: Path) -> Record:
         raise InputError(f"{path} is no avatar of version {VERSION} ({str(error)[:200]}).", _REMEDY) from error
 
 
+def require_storable(settings: Preparation) -> None:
+    """Refuse settings out of range before any work: an avatar with them could not be opened.
+
+    Raises:
+        InputError: one of them is.
+    """
+    try:
+        _settings(json.loads(json.dumps(asdict(_without_picture(settings)), default=str)))
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            f"No avatar can be prepared like this: {error}.", "Keep settings in their ranges."
+        ) from error
+
+
 def as_json(value: Any) -> Any:
     """A value as it comes back from JSON."""
     return json.loads(json.dumps(value))
@@ -172,10 +187,10 @@ def _record(data: dict[str, Any]) -> Record:
 
 def _look(data: dict[str, Any]) -> VideoLook:
     return VideoLook(
-        matrix=_integer(data["matrix"], 0, 255),
+        matrix=_integer(data["matrix"], 0, _LAST_CODE),
         range=_integer(data["range"], 0, 2),
-        primaries=_integer(data["primaries"], 0, 255),
-        transfer=_integer(data["transfer"], 0, 255),
+        primaries=_integer(data["primaries"], 0, _LAST_CODE),
+        transfer=_integer(data["transfer"], 0, _LAST_CODE),
         full_chroma=_truth(data["full_chroma"]),
         pixel_aspect=_fraction(data["pixel_aspect"]),
     )

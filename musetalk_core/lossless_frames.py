@@ -1,6 +1,6 @@
 """Pictures in a file from which each comes back as it was, in any order, without decoding another.
 
-FFV1 in Matroska, every frame by itself: half the size of a PNG or less, and as quick backwards as forwards.
+FFV1 in Matroska, every frame by itself: half the size of a PNG, and as quick backwards as forwards.
 The rate in the file says nothing of the clip; it makes the timestamp of every frame a whole number.
 """
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:  # importing PyAV takes a quarter of a second: it waits for th
 _CODEC, _PIXELS, _CONTAINER = "ffv1", "bgr0", "matroska"
 _RATE = 25
 _TICKS = 40  # of a frame: Matroska counts milliseconds
-_SLICES = 16  # of a frame, decoded side by side
-_SMALLEST_SLICED = 64  # px: FFV1 refuses to slice pictures that are smaller than their slices
 _REMEDY = "Prepare the avatar again."
 
 
@@ -49,8 +47,7 @@ def write_frames(path: Path, frames: Iterable[np.ndarray]) -> int:
                 height, width = frame.shape[:2]
                 if count == 0:
                     stream.width, stream.height, stream.pix_fmt = width, height, _PIXELS
-                    sliced = min(width, height) >= _SMALLEST_SLICED
-                    stream.options = {"level": "3", "g": "1", "slices": str(_SLICES if sliced else 1)}
+                    stream.options = {"level": "3", "g": "1", "slices": str(_slices(min(width, height)))}
                     stream.thread_type = "SLICE"
                 elif (width, height) != (stream.width, stream.height):
                     raise MediaError(
@@ -67,6 +64,11 @@ def write_frames(path: Path, frames: Iterable[np.ndarray]) -> int:
             f"{path} cannot be written ({error.strerror}).", "Choose a folder that can be written to and has room."
         ) from error
     return count
+
+
+def _slices(side: int) -> int:
+    """Parts of a frame that are decoded side by side; FFV1 takes large frames in no fewer than four."""
+    return 16 if side >= 64 else 4 if side > 1 else 1
 
 
 class LosslessFrames(Sequence):

@@ -372,6 +372,14 @@ def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path, looked) -> 
         prepare(tmp_path / "file" / "Ann")
 
 
+@pytest.mark.parametrize("chosen", [{"smoothing": 2.0}, {"bbox_shift": 10**12}, {"length": "x"}, {"mask_mode": "x"}])
+def test_settings_out_of_range_are_refused_at_once(ann: Path, looked: Looked, chosen: dict) -> None:
+    before = files(ann)
+    with pytest.raises(InputError, match="No avatar can be prepared like this"):
+        prepare(ann, replace(PLAIN, **chosen))
+    assert not looked and files(ann) == before
+
+
 def test_a_rate_at_which_nobody_can_speak_is_refused_at_once(tmp_path: Path, looked: Looked) -> None:
     with pytest.raises(InputError, match="frame rate"):
         prepare(tmp_path / "Ann", fps=1000)

@@ -16,7 +16,10 @@ from musetalk_core.lossless_frames import LosslessFrames, write_frames
 from tests.core.jobs import face_film
 from tests.core.media_samples import encode_film
 
-SIZES = [(1, 1), (1, 2), (2, 1), (3, 5), (1, 64), (64, 1), (63, 65), (64, 64), (101, 333)]
+SIZES = [
+    *((1, 1), (1, 2), (2, 1), (3, 5), (1, 64), (64, 1)),
+    *((63, 65), (64, 64), (101, 333), (2, 900), (900, 2), (62, 700)),
+]
 
 
 def noise(count: int, height: int, width: int) -> list[np.ndarray]:
