@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 LARGEST = 8  # frames a batch
-_LONGEST = 0.5  # s a batch may take where the picture is late: an interruption waits for it
+_LONGEST = 2.0  # s a batch may take where the picture is late: whatever is said after an interruption waits for it
 _NEWEST = 0.3  # share of the latest measurement in an estimate
 
 

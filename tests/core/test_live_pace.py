@@ -46,7 +46,7 @@ def test_late_it_takes_the_smallest_batch_that_catches_up() -> None:
     late = replace(PLENTY, spare=-0.1)
     assert measured(b1=0.05, b2=0.06, b4=0.08, b8=0.16).choose(late) == 2
     assert measured(b1=0.05, b2=0.09, b4=0.17, b8=0.3).choose(late) == 8  # 25 a second by none but the largest
-    assert measured(b1=0.3, b2=0.4, b4=0.7).choose(late) == 2  # an interruption is not to wait longer
+    assert measured(b1=1.2, b2=1.8, b4=3.0).choose(late) == 2  # what comes next is not to wait longer
 
 
 def test_late_it_tries_larger_batches_step_by_step() -> None:
