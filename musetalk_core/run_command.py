@@ -72,6 +72,8 @@ def run(args: argparse.Namespace, open_models: Callable[[Sequence[str]], Models]
     tasks = _tasks(args)
     if args.save_face_track and (args.tasks or len(tasks) > 1):
         raise InputError("One file cannot hold the face tracks of several jobs.", "Leave out --save-face-track.")
+    if args.save_face_track and args.first_frames:
+        raise InputError("With --first-frames, the rest of the clip has no face track.", "Leave out one of the two.")
     models = open_models(_kinds(settings))
     if args.tasks is None and len(tasks) == 1:
         started = time.perf_counter()
