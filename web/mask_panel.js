@@ -9,7 +9,7 @@ const SETTINGS = ["mask_mode", "cheek_width"];
 
 export class MaskPanel extends Panel {
   constructor(node) {
-    super(node, "musetalk_mask", 200);
+    super(node, "musetalk_mask", 240);
     this.picture = element("img");
     this.picture.draggable = false;
     this.value = element("b");

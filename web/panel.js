@@ -5,10 +5,9 @@ const CSS = `
   overflow: hidden; border: 1px solid var(--border-color, #4e4e4e); border-radius: 6px;
   background: var(--comfy-menu-bg, #353535); color: var(--input-text, #ddd);
   font-size: 12px; line-height: 1.35; }
-.musetalk-stage { position: relative; flex: 1; min-height: 0; background: #0008; touch-action: none; user-select: none; }
-.musetalk-stage > canvas, .musetalk-stage > canvas { cursor: crosshair; }
-.musetalk-stage > img { position: absolute; inset: 0; margin: auto; display: block; }
-.musetalk-stage > img { width: 100%; height: 100%; object-fit: contain; }
+.musetalk-stage { position: relative; flex: 1; min-height: 0; touch-action: none; user-select: none; }
+.musetalk-stage > canvas { position: absolute; max-width: none; cursor: crosshair; }
+.musetalk-stage > img { position: absolute; inset: 0; width: 100%; height: 100%; object-fit: contain; }
 .musetalk-caption { flex: none; display: grid; grid-template-columns: 1fr auto; gap: 1px 8px; padding: 5px 9px 6px; }
 .musetalk-caption b { font-weight: 600; font-variant-numeric: tabular-nums; }
 .musetalk-caption .range { color: var(--descrip-text, #999); font-variant-numeric: tabular-nums; }
@@ -63,6 +62,7 @@ export class Panel {
     this.node = node;
     this.grown = 0;
     this.root = element("div", "musetalk-panel");
+    this.root.style.minHeight = `${smallest - 20}px`; // the host keeps 10 px above and below
     this.widget = node.addDOMWidget(name, "musetalk_panel", this.root, {
       serialize: false,
       hideOnZoom: false,

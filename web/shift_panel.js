@@ -19,7 +19,7 @@ const WHOLE = "M1.5 5.5v-4h4M10.5 1.5h4v4M14.5 10.5v4h-4M5.5 14.5h-4v-4";
 
 export class ShiftPanel extends Panel {
   constructor(node) {
-    super(node, "musetalk_shift", 200);
+    super(node, "musetalk_shift", 240);
     this.canvas = element("canvas");
     this.canvas.setAttribute("aria-hidden", true);
     this.handle = element("div", "musetalk-handle");
@@ -85,7 +85,10 @@ export class ShiftPanel extends Panel {
     const [width, height] = [view.width * scale, view.height * scale];
     const zoom = this.zoom();
     Object.assign(this.canvas, { width: Math.round(width * zoom), height: Math.round(height * zoom) });
-    Object.assign(this.canvas.style, { width: `${width}px`, height: `${height}px` });
+    this.left = (stage.offsetWidth - width) / 2;
+    this.top = (stage.offsetHeight - height) / 2;
+    const place = { left: this.left, top: this.top, width, height };
+    for (const [name, pixels] of Object.entries(place)) this.canvas.style[name] = `${pixels}px`;
     stage.style.visibility = "";
     this.view = view;
     this.scale = scale;
@@ -198,8 +201,8 @@ export class ShiftPanel extends Panel {
     if (!box) return;
     const middleOfEdge = turnPoint([(box[0] + box[2]) / 2, box[1]], -this.data.angle, this.data);
     const [x, y] = this.place(middleOfEdge);
-    const left = (this.stage.offsetWidth - width) / 2 + Math.min(Math.max(x, 0), width);
-    const top = (this.stage.offsetHeight - height) / 2 + Math.min(Math.max(y, 6), height);
+    const left = this.left + Math.min(Math.max(x, 0), width);
+    const top = this.top + Math.min(Math.max(y, 6), height);
     const wide = Math.max((box[2] - box[0]) * this.scale, 44);
     style.width = `${wide}px`;
     style.left = `${left - wide / 2}px`;
