@@ -7,6 +7,7 @@ from fractions import Fraction
 
 LARGEST = 8  # frames a batch
 _LONGEST = 2.0  # s a batch may take where the picture is late: whatever is said after an interruption waits for it
+_BUSY = 0.9  # share of the time that painting may take to keep up
 _NEWEST = 0.3  # share of the latest measurement in an estimate
 
 
@@ -57,18 +58,20 @@ class Pace:
     def choose(self, outlook: Outlook) -> int:
         """Frames to paint now; 0 to wait, where a larger batch will be possible and on time as well.
 
-        The largest batch that is on time. Where none is: one frame at the beginning of an utterance, then
-        the smallest batch that keeps up with the pictures, else what is fastest for each frame.
+        The largest batch that is on time, if it is large enough to keep up with the pictures. Else one frame at
+        the beginning of an utterance, then the smallest batch that keeps up, else what is fastest for each frame.
         """
         sizes = range(1, min(LARGEST, outlook.frames, outlook.space) + 1)
-        on_time = [size for size in sizes if self._seconds and self.seconds(size) <= outlook.spare]
-        if on_time:
-            grows = on_time[-1] < LARGEST and (outlook.more or outlook.space < outlook.frames)
-            return 0 if grows and self.seconds(LARGEST) < outlook.spare - self._frame else on_time[-1]
-        if outlook.first or not self._seconds:
+        if not self._seconds:
             return 1
+        on_time = [size for size in sizes if self.seconds(size) <= outlook.spare]
         tried = 2 * max(self._seconds)  # beyond, an estimate says little
         short = [size for size in sizes if size <= tried and (size == 1 or self.seconds(size) <= _LONGEST)]
-        enough = [size for size in short if self.seconds(size) <= size * self._frame]
+        enough = [size for size in short if self.seconds(size) <= _BUSY * size * self._frame]
+        if on_time and (not enough or enough[0] <= on_time[-1]):
+            grows = on_time[-1] < LARGEST and (outlook.more or outlook.space < outlook.frames)
+            return 0 if grows and self.seconds(LARGEST) < outlook.spare - self._frame else on_time[-1]
+        if outlook.first:
+            return 1
         # Of equally fast ones the larger: nothing is known yet of what a batch saves.
         return enough[0] if enough else min(short, key=lambda size: (self.seconds(size) / size, -size))

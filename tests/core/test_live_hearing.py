@@ -62,7 +62,8 @@ def test_heard_to_its_end_it_has_the_offline_features(encoder, release: str, fps
     assert hearing.ready == whole.frames + 1  # one is begun
 
 
-def test_a_frame_is_known_when_its_last_row_is_and_not_before() -> None:
+@pytest.mark.parametrize(("fps", "piece"), [(FPS, 40), (Fraction(50), 440)])
+def test_a_frame_is_known_when_its_last_row_is_and_not_before(fps: Fraction, piece: int) -> None:
     """Of a row, what the encoder's convolutions give does not change any more."""
 
     class Convolutions(LoudnessEncoder):
@@ -76,12 +77,12 @@ def test_a_frame_is_known_when_its_last_row_is_and_not_before() -> None:
     rate, rng = 16000, np.random.default_rng(0)
     sound = (tone(2, rate) * (rng.random(2 * rate // 320) > 0.7).repeat(320)).astype(np.float32)
     network = Convolutions()
-    whole = audio.listen(lambda: network, sound[None], rate, FPS, RELEASES["1.5"])
-    hearing, shown = Hearing(lambda: network, rate, FPS, RELEASES["1.5"]), 0
-    for first in range(0, len(sound), 40):
-        hearing.push(sound[first : first + 40])
-        heard = Fraction(first + 40, rate)
-        assert hearing.ready == max(0, (heard - LOOK_AHEAD) // (1 / FPS) + 1)
+    whole = audio.listen(lambda: network, sound[None], rate, fps, RELEASES["1.5"])
+    hearing, shown = Hearing(lambda: network, rate, fps, RELEASES["1.5"]), 0
+    for first in range(0, len(sound) - piece, piece):
+        hearing.push(sound[first : first + piece])
+        heard = Fraction(first + piece, rate)
+        assert hearing.ready == max(0, (heard - LOOK_AHEAD) // (1 / fps) + 1)
         if hearing.ready > shown:
             frames = range(shown, hearing.ready)
             np.testing.assert_array_equal(hearing.features.tokens(frames), whole.tokens(frames))

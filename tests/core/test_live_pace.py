@@ -42,10 +42,15 @@ def test_with_time_to_spare_it_waits_for_a_full_batch() -> None:
     assert pace.choose(replace(PLENTY, frames=2, more=False)) == 2  # nothing will come
 
 
+def test_a_batch_that_is_on_time_but_too_small_to_keep_up_is_not_taken() -> None:
+    pace = measured(b1=0.06, b2=0.08, b4=0.12, b8=0.2)
+    assert pace.choose(replace(PLENTY, spare=0.09)) == 4
+
+
 def test_late_it_takes_the_smallest_batch_that_catches_up() -> None:
     late = replace(PLENTY, spare=-0.1)
     assert measured(b1=0.05, b2=0.06, b4=0.08, b8=0.16).choose(late) == 2
-    assert measured(b1=0.05, b2=0.09, b4=0.17, b8=0.3).choose(late) == 8  # 25 a second by none but the largest
+    assert measured(b1=0.05, b2=0.09, b4=0.17, b8=0.28).choose(late) == 8  # 25 a second by none but the largest
     assert measured(b1=1.2, b2=1.8, b4=3.0).choose(late) == 2  # what comes next is not to wait longer
 
 

@@ -121,6 +121,26 @@ def test_sound_in_large_pieces_is_one_utterance_without_a_gap() -> None:
     assert numbers == [*range(numbers[0], numbers[0] + 125)]  # to its end, though nobody said that it is over
 
 
+def test_batches_that_take_long_are_begun_in_time() -> None:
+    stage = Stage(lambda size: 0.06 + 0.015 * size)  # slower than real time by one or two
+    for _ in range(2):
+        stage.push(9)
+        stage.run(12)
+    settled = stage.spoken[-200:]
+    assert settled[-1].time - settled[0].time == pytest.approx(199 / FPS, abs=0.02)
+
+
+def test_words_without_a_pause_between_them_keep_the_time() -> None:
+    stage = Stage(fps=NTSC, rate=44100)
+    for _ in range(100):
+        stage.push(0.1)
+        stage.speech.flush()
+        stage.run(0.1)
+    stage.run(5)
+    assert stage.utterances == 100 and not len(stage.waiting)
+    assert set(stage.drift) <= {-1, 0, 1}
+
+
 def test_slow_networks_delay_the_words_and_cut_none() -> None:
     stage = Stage(lambda size: 0.1 * size)  # a quarter of real time
     stage.push(2)
