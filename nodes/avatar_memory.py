@@ -9,8 +9,8 @@ from typing import Any
 class AvatarMemory:
     """What the host is to remember results under, besides their inputs.
 
-    That is the same from run to run while an avatar's folder and the widgets are as the node left them. It changes
-    when the avatar is prepared elsewhere, with other settings by another node, or removed.
+    That is a number, the same from run to run while an avatar's folder and the widgets are as the node left them. It
+    grows when the avatar was prepared elsewhere, with other settings by another node, or removed.
 
     Args:
         changed: Changes when the avatar of a name is prepared anew, or removed.
@@ -31,8 +31,7 @@ class AvatarMemory:
             return 0
         change, left, key = self._left[name]
         same = all(value is None or left.get(widget) == value for widget, value in widgets.items())
-        now = self._changed(name)
-        return key if same and now == change else now
+        return key if same and self._changed(name) == change else key + 1
 
     def leave(self, name: str, widgets: Mapping[str, Any], key: int) -> None:
         """Remember how an avatar is after it was prepared.
