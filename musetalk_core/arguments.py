@@ -108,7 +108,8 @@ def whole(least: int, most: float = math.inf) -> Callable[[str], int]:
 
     def read(text: str) -> int:
         if not text.isdecimal() or not least <= int(text) <= most:
-            raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least {least}")
+            wanted = f"of at least {least}" if most == math.inf else f"from {least} to {most}"
+            raise argparse.ArgumentTypeError(f"{text} is not a whole number {wanted}")
         return int(text)
 
     return read

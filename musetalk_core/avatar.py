@@ -10,6 +10,7 @@ import numpy as np
 
 from . import pipeline, speaking
 from .audio import AudioFeatures
+from .avatar_models import require_release, require_weights
 from .errors import InputError
 from .face_options import LIGHT_SMOOTHING, NO_OPTIONS, FaceOptions
 from .finishing import NO_FINISH, Finish
@@ -75,6 +76,7 @@ class Avatar:
             threads at once: each opens the avatar for itself.
         shown: Which of its frames the clip shows, one for each frame at ``fps``.
         look: What a video of it is to look like; None for stills.
+        vae: `fingerprint` of the VAE that made its latents.
     """
 
     name: str
@@ -83,6 +85,7 @@ class Avatar:
     face: Face
     shown: Sequence[int]
     look: VideoLook | None
+    vae: str
 
     def order(self, frames: int) -> list[int]:
         """Which source frame each of ``frames`` output frames shows; fewer where the clip ends the output."""
@@ -97,26 +100,30 @@ class Avatar:
         finish: Finish = NO_FINISH,
         fade_in_silence: bool = False,
     ) -> Iterator[np.ndarray]:
-        """The avatar speaking a sound, frame by frame as they are ready: exactly what the whole job would give.
+        """The avatar speaking a sound, frame by frame as they are ready.
+
+        It is what the whole job would give: exactly, or up to rounding where the batch size is another.
 
         Args:
             models: The networks; only UNet and VAE decoder are used.
             features: What is to be said, at this avatar's rate.
             batch_size, progress, finish, fade_in_silence: As for `speaking.speak`.
 
-        Yields:
-            uint8 RGB (H, W, 3).
+        Returns:
+            uint8 RGB (H, W, 3) each.
 
         Raises:
-            InputError: the features are of another rate, or another release's.
+            InputError: the models are not those it was opened with, or the features are of another rate or
+                another release's.
         """
+        self._require_own(models)
         if features.fps != self.fps:
             raise InputError(
                 f"The audio features are for {float(features.fps):g} fps, the avatar speaks at {float(self.fps):g}.",
                 "Encode the sound at the avatar's rate.",
             )
         order = self.order(features.frames)
-        yield from speaking.speak(models, self.face, features, batch_size, progress, order, finish, fade_in_silence)
+        return speaking.speak(models, self.face, features, batch_size, progress, order, finish, fade_in_silence)
 
     def say(
         self,
@@ -137,10 +144,16 @@ class Avatar:
             first_frames: Make no more than this many; all when None.
 
         Raises:
-            InputError: the models are of another release, or the sound cannot be worked with.
+            InputError: the models are not those it was opened with, or the sound cannot be worked with.
         """
+        self._require_own(models)
         features = pipeline.listen(models, sound.waveform, sound.rate, self.fps)
         if first_frames is not None:
             features = features.first(first_frames)
-        frames = self.speak(models, features, batch_size, progress, finish, fade_in_silence)
-        return Spoken(frames, sound_end(sound, len(self.order(features.frames)), self.fps))
+        order = self.order(features.frames)
+        frames = speaking.speak(models, self.face, features, batch_size, progress, order, finish, fade_in_silence)
+        return Spoken(frames, sound_end(sound, len(order), self.fps))
+
+    def _require_own(self, models: Models) -> None:
+        require_release(self.name, self.release, models)
+        require_weights(self.name, "vae", self.vae, models)

@@ -30,7 +30,7 @@ from .bars import bar
 from .errors import InputError
 from .finishing import Finish
 from .realtime_config import Entry, read_config
-from .releases import MaskMode
+from .releases import CHEEK_WIDTHS, MaskMode
 from .synthetic import NOTICE
 from .tasks import Result, Task, require_own_outputs, run_all, table, told
 
@@ -60,7 +60,13 @@ def add_prepare_arguments(parser: argparse.ArgumentParser) -> None:
     mouth = parser.add_argument_group("mouth")
     add_box(mouth)
     mouth.add_argument("--mask-mode", choices=get_args(MaskMode), help="what is blended; default the release's")
-    mouth.add_argument("--cheek-width", type=whole(0), metavar="N", help="of --mask-mode jaw; default the release's")
+    least, most = CHEEK_WIDTHS[0], CHEEK_WIDTHS[-1]
+    mouth.add_argument(
+        "--cheek-width",
+        type=whole(least, most),
+        metavar="N",
+        help=f"of --mask-mode jaw, {least} to {most}; default the release's",
+    )
     add_time(parser.add_argument_group("time"))
     add_faces(parser.add_argument_group("faces"))
     work = parser.add_argument_group("work")
@@ -115,6 +121,8 @@ def prepare(args: argparse.Namespace, open_models: OpenModels) -> int:
 
 def speak(args: argparse.Namespace, open_models: OpenModels) -> int:
     """Let avatars speak; 0 when all that they were to say is done."""
+    if args.no_save and args.output:
+        raise InputError("There are both --output and --no-save.", "Give one or the other.")
     parts = _configured(args) if args.config else [_named(args)]
     if not args.no_save:
         require_own_outputs([task for part in parts for task in part.tasks])
@@ -122,8 +130,10 @@ def speak(args: argparse.Namespace, open_models: OpenModels) -> int:
     kinds = tuple(dict.fromkeys((*preparing, *SPEAKING)))
     models = {release: open_models(kinds, release) for release in {part.release for part in parts}}
     results = [result for part in parts for result in _speak_all(models[part.release], part, args)]
-    print(_TIMED if args.no_save else "\n" + table(results))
+    print("\n" + table(results, by="audio" if args.no_save else "output"))
     made = [result for result in results if result.state != "failed"]
+    if made and args.no_save:
+        print(_TIMED)
     if made and any(of.synthetic for of in models.values()):
         print(f"Made with {NOTICE}: the mouth is noise.")
     return 0 if len(made) == len(results) else 1
@@ -234,28 +244,32 @@ def _speak_all(models: Models, part: _Part, args: argparse.Namespace) -> list[Re
     try:
         if part.source:
             settings = Preparation(bbox_shift=part.bbox_shift)
-            _prepare(models, part.source, part.folder, settings, args.batch_size)
-        avatar = avatar_store.open_avatar(part.folder, models)
+            avatar = _prepare(models, part.source, part.folder, settings, args.batch_size)
+        else:
+            avatar = avatar_store.open_avatar(part.folder, models)
     except Exception as error:  # the other avatars may do
         detail = told(error)
         return [Result(task, "failed", detail) for task in part.tasks]
     weights = {kind: models.sources[kind].state() for kind in SPEAKING}
-    chosen = _finish(args), args.fade_in_silence, args.first_frames, args.no_save
+    chosen = _finish(args), args.fade_in_silence, args.first_frames
     same = chosen, models.release.name, models.synthetic, weights, str(models.dtype)
-    return run_all(part.tasks, lambda task, mark: _say(models, avatar, task, mark, args), same)
+    return run_all(
+        part.tasks, lambda task, mark: _say(models, avatar, task, mark, args), same, saved=not args.no_save
+    )
 
 
-def _prepare(models: Models, source: Path, folder: Path, settings: Preparation, batch_size: int) -> None:
+def _prepare(models: Models, source: Path, folder: Path, settings: Preparation, batch_size: int) -> Avatar:
     from . import avatar_store
     from .avatar_making import prepare_avatar
     from .media_input import open_clip
 
     started = time.perf_counter()
     clip = open_clip(source, progress=bar("open"))
-    prepare_avatar(models, clip, folder, settings, bar, batch_size)
+    avatar = prepare_avatar(models, clip, folder, settings, bar, batch_size)
     seconds = time.perf_counter() - started
     size = sum(path.stat().st_size for path in folder.rglob("*"))
     print(f"\n{folder}: {_described(avatar_store.avatar_info(folder))}; {size / 1e6:.1f} MB, in {seconds:.1f} s")
+    return avatar
 
 
 def _described(info: AvatarInfo) -> str:

@@ -11,7 +11,7 @@ import hashlib
 import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeVar
@@ -52,7 +52,8 @@ def prepare_avatar(
         settings: What is chosen.
         stages: Where to report: "store" (or "compare" with those there are), "look", "encode" and "parse", each only
             where there is something to do.
-        batch_size: Frames a pass; the avatar speaks exactly as a job of the same batch size.
+        batch_size: Frames a pass; the avatar speaks exactly as a job of the same batch size, up to rounding as one of
+            another.
 
     Raises:
         NoFaceError: there is no face in any frame; or in some, and the settings say to stop.
@@ -63,22 +64,24 @@ def prepare_avatar(
     exact_rate(fps)  # the same for the clip's own
     looked_at = min(fps, clip.fps or fps)
     with _Work(folder) as work:
-        frames, content = _store(work, frames, stages)
-        seen, seen_from = _observe(work, models, frames, content, settings, looked_at, batch_size, stages)
-        track = track_faces(
-            models,
-            seen,
-            settings.bbox_shift,
-            settings.extra_margin,
-            settings.faces,
-            settings.smoothing,
-            settings.length,
-            looked_at,
-        )
-        face_track_file.save(track, work.new("seen", seen_from))  # always: people read the boxes in it
-        batches = list(avatar_parts.first_shown(shown, track.present, batch_size))
-        _encode(work, models, frames, content, track, batches, settings.seed, stages)
-        _parse(work, models, frames, content, track, batches, settings, stages)
+        stored, content = _store(work, frames, stages)
+        with contextlib.closing(stored):
+            todo = _Preparing(work, models, stored, content, settings, looked_at, batch_size, stages)
+            seen, seen_from = _observe(todo)
+            track = track_faces(
+                models,
+                seen,
+                settings.bbox_shift,
+                settings.extra_margin,
+                settings.faces,
+                settings.smoothing,
+                settings.length,
+                looked_at,
+            )
+            face_track_file.save(track, work.new("seen", seen_from))  # always: people read the boxes in it
+            batches = list(avatar_parts.first_shown(shown, track.present, batch_size))
+            _encode(todo, track, batches)
+            _parse(todo, track, batches)
         record = Record(
             release=models.release.name,
             precision=precision_of(models),
@@ -150,11 +153,25 @@ class _Work:
         return self.folder / self.parts[kind].file
 
     def commit(self, record: Record) -> None:
-        """Make the avatar what the record says, of the files kept and written, and remove all others."""
-        parts = {kind: _sealed(self.folder, part) for kind, part in self.parts.items()}
-        avatar_record.save(replace(record, parts=parts), self.folder)
+        """Make the avatar what the record says, of the files kept and written, and remove all others.
+
+        Where it is that already, nothing changes, not even the times of its files.
+        """
+        parts = {kind: self._as_before(kind, _sealed(self.folder, part)) for kind, part in self.parts.items()}
+        record = replace(record, parts=parts)
+        if record != self.old:
+            avatar_record.save(record, self.folder)
         mine = {avatar_record.FILE, *(part.file for part in parts.values())}
         self._remove({path.name for path in self.folder.iterdir() if avatar_record.is_ours(path.name)} - mine)
+
+    def _as_before(self, kind: str, part: Part) -> Part:
+        """The old file where the new one is the same."""
+        old = self.old and self.old.parts[kind]
+        if old and (old.sha256, old.origin) == (part.sha256, avatar_record.as_json(part.origin)):
+            with contextlib.suppress(OSError):
+                if of_file(self.folder / old.file) == old.sha256:
+                    return old
+        return part
 
     def _remove(self, names: set[str]) -> None:
         for name in names:
@@ -164,11 +181,13 @@ class _Work:
 
 def _sealed(folder: Path, part: Part) -> Part:
     """A part whose file is on the disk, not only on the way there, before anything names it."""
+    if part.sha256:  # it was there before
+        return part
     path = folder / part.file
     try:
         with path.open("rb+") as file:
             os.fsync(file.fileno())
-        return part if part.sha256 else replace(part, sha256=of_file(path))
+        return replace(part, sha256=of_file(path))
     except OSError as error:  # such as a file that another preparation took for a leftover
         raise MediaError(
             f"{path} cannot be kept ({error.strerror}).",
@@ -204,77 +223,82 @@ def _digested(frames: Frames, digest, progress: Progress) -> Iterator[np.ndarray
         yield frame
 
 
-def _observe(
-    work: _Work,
-    models: Models,
-    frames: LosslessFrames,
-    content: str,
-    settings: Preparation,
-    fps: Fraction,
-    batch_size: int,
-    stages: Stages,
-) -> tuple[Observations, dict[str, Any]]:
+@dataclass(frozen=True)
+class _Preparing:
+    """What the stages share.
+
+    Attributes:
+        work: On the avatar's files.
+        models: The networks.
+        frames: As they are kept.
+        content: Tells them from others.
+        settings: What is chosen.
+        looked_at: Frames a second, as the smoothing counts them.
+        batch_size: Frames a pass.
+        stages: Where to report.
+    """
+
+    work: _Work
+    models: Models
+    frames: LosslessFrames
+    content: str
+    settings: Preparation
+    looked_at: Fraction
+    batch_size: int
+    stages: Stages
+
+
+def _observe(todo: _Preparing) -> tuple[Observations, dict[str, Any]]:
     """What the face networks see, and what that follows from."""
-    choice = settings.faces.choice
-    known = choice.by != "picture" or choice.picture is not None
+    options, frames = todo.settings.faces, todo.frames
+    known = options.choice.by != "picture" or options.choice.picture is not None
     origin = {
-        "content": content,
-        "choice": choice.key if known else None,  # without its picture there will be an error
-        "detection": settings.faces.detection,
-        "fps": str(fps),
-        **{kind: fingerprint(models, kind) for kind in ("dwpose", "s3fd")},
+        "content": todo.content,
+        "choice": options.choice.key if known else None,  # without its picture there will be an error
+        "detection": options.detection,
+        "fps": str(todo.looked_at),
+        **{kind: fingerprint(todo.models, kind) for kind in ("dwpose", "s3fd")},
     }
     size = frames[0].shape[:2]
-    seen = work.kept("seen", origin, lambda path: read_seen(path, len(frames), size))
+    seen = todo.work.kept("seen", origin, lambda path: read_seen(path, len(frames), size))
     if seen is None:
-        options = settings.faces
-        seen = observe_faces(models, frames, batch_size, progress=stages("look"), options=options, fps=fps)
-    return replace(seen, fps=fps), origin
+        seen = observe_faces(
+            todo.models,
+            frames,
+            todo.batch_size,
+            progress=todo.stages("look"),
+            options=options,
+            fps=todo.looked_at,
+        )
+    return replace(seen, fps=todo.looked_at), origin
 
 
-def _encode(
-    work: _Work,
-    models: Models,
-    frames: LosslessFrames,
-    content: str,
-    track: FaceTrack,
-    batches: list[list[int]],
-    seed: int | None,
-    stages: Stages,
-) -> None:
+def _encode(todo: _Preparing, track: FaceTrack, batches: list[list[int]]) -> None:
+    models, seed = todo.models, todo.settings.seed
     origin = {
-        "content": content,
+        "content": todo.content,
         "boxes": boxes_key(track),
         "seed": seed,
         "precision": precision_of(models),
         "vae": fingerprint(models, "vae"),
     }
-    if work.kept("latents", origin, lambda path: StoredLatents(path, track)) is None:
-        latents = avatar_parts.encode(models, frames, track, batches, seed, stages("encode"))
-        avatar_parts.save(latents, work.new("latents", origin))
+    if todo.work.kept("latents", origin, lambda path: StoredLatents(path, track)) is None:
+        latents = avatar_parts.encode(models, todo.frames, track, batches, seed, todo.stages("encode"))
+        avatar_parts.save(latents, todo.work.new("latents", origin))
 
 
-def _parse(
-    work: _Work,
-    models: Models,
-    frames: LosslessFrames,
-    content: str,
-    track: FaceTrack,
-    batches: list[list[int]],
-    settings: Preparation,
-    stages: Stages,
-) -> None:
-    release = models.release
+def _parse(todo: _Preparing, track: FaceTrack, batches: list[list[int]]) -> None:
+    models, release, settings = todo.models, todo.models.release, todo.settings
     mode = settings.mask_mode or release.mask_mode
     width = release.cheek_width if settings.cheek_width is None else settings.cheek_width
     origin = {
-        "content": content,
+        "content": todo.content,
         "boxes": boxes_key(track),
         "release": release.name,
         "mask_mode": mode,
         "cheek_width": width,
         "face_parse": fingerprint(models, "face_parse"),
     }
-    if work.kept("masks", origin, lambda path: StoredMasks(path, track, release.crop_expand)) is None:
-        masks = avatar_parts.parse(models, frames, track, batches, mode, width, stages("parse"))
-        avatar_parts.save(masks, work.new("masks", origin))
+    if todo.work.kept("masks", origin, lambda path: StoredMasks(path, track, release.crop_expand)) is None:
+        masks = avatar_parts.parse(models, todo.frames, track, batches, mode, width, todo.stages("parse"))
+        avatar_parts.save(masks, todo.work.new("masks", origin))

@@ -10,11 +10,11 @@ import numpy as np
 
 from . import avatar_record, face_track_file
 from .avatar import Avatar
+from .avatar_models import require_release, require_weights
 from .avatar_parts import StoredLatents, StoredMasks
 from .avatar_record import Record
-from .errors import InputError, MediaError, MuseTalkError
+from .errors import PREPARE_AGAIN, MediaError, MuseTalkError
 from .faces import FaceTrack, Observations
-from .fingerprints import fingerprint
 from .lossless_frames import LosslessFrames
 from .models import PRECISIONS, Models
 from .pipeline import FaceLatents
@@ -23,7 +23,6 @@ from .tracking import track_faces
 
 log = logging.getLogger(__name__)
 
-_PREPARE_AGAIN = "Prepare the avatar again."
 _FAR = 8  # frames wide or high that a face may lie outside, and how large it may be
 _FARTHER = 1024  # pixels more, for tiny frames
 
@@ -31,9 +30,10 @@ _FARTHER = 1024  # pixels more, for tiny frames
 def open_avatar(folder: Path, models: Models) -> Avatar:
     """An avatar ready to speak: its frames, latents and masks are read as they are shown.
 
-    It speaks exactly as the whole job on the same clip, settings, batch size and machine, given a voice that
-    outlasts the clip: a shorter voice lets the whole job see less of the clip, and smooth it by that alone. (What a
-    clip of over 2048 frames shows again, the whole job computes anew in other batches.)
+    It speaks exactly as the whole job on the same clip, settings, batch size and machine, up to rounding where the
+    batch size is another, given a voice that outlasts the clip: a shorter voice lets the whole job see less of the
+    clip, and smooth it by that alone. (What a clip of over 2048 frames shows again, the whole job computes anew in
+    other batches.)
 
     What is open stays as it is when the avatar is prepared anew.
 
@@ -74,11 +74,12 @@ def _opened(folder: Path, record: Record, models: Models) -> Avatar:
     boxes = boxes_key(track)
     _require_sane(track, files["seen"])
     if any(record.parts[kind].origin.get("boxes") != boxes for kind in ("latents", "masks")):
-        raise MediaError(f"The face boxes of {folder} are not those it was prepared with.", _PREPARE_AGAIN)
+        raise MediaError(f"The face boxes of {folder} are not those it was prepared with.", PREPARE_AGAIN)
     latents = FaceLatents(StoredLatents(files["latents"], track), track.present, track.length)
     masks = StoredMasks(files["masks"], track, models.release.crop_expand)
     face = Face(frames, track, latents, masks)
-    return Avatar(folder.name, record.release, record.fps, face, record.shown, record.look)
+    vae = str(record.parts["latents"].origin.get("vae"))
+    return Avatar(folder.name, record.release, record.fps, face, record.shown, record.look, vae)
 
 
 def read_seen(path: Path, count: int, size: tuple[int, int]) -> Observations:
@@ -90,7 +91,7 @@ def read_seen(path: Path, count: int, size: tuple[int, int]) -> Observations:
     """
     seen = face_track_file.load(path)
     if (len(seen.landmarks), seen.height, seen.width) != (count, *size):
-        raise MediaError(f"{path} is not of the avatar's frames.", _PREPARE_AGAIN)
+        raise MediaError(f"{path} is not of the avatar's frames.", PREPARE_AGAIN)
     return seen
 
 
@@ -107,20 +108,10 @@ def precision_of(models: Models) -> str:
 
 def _require_own(folder: Path, record: Record, models: Models) -> None:
     """Refuse models that the avatar was not prepared with."""
-    if record.release != models.release.name:
-        raise InputError(
-            f"The avatar {folder.name} was prepared for MuseTalk {record.release}, not {models.release.name}.",
-            f"Prepare it again, or load the models of {record.release}.",
-        )
-    for kind, part, name in (("vae", "latents", "VAE"), ("face_parse", "masks", "face parser")):
-        if kind not in models.sources and not (kind == "vae" and models.host_vae):
-            continue  # opened without it: it will not be used
-        before, now = record.parts[part].origin.get(kind), fingerprint(models, kind)
-        if before != now:
-            raise InputError(
-                f"The avatar {folder.name} was prepared with another {name} ({_named(before)}, not {_named(now)}).",
-                "Prepare it again, or use the weights it was prepared with.",
-            )
+    require_release(folder.name, record.release, models)
+    for kind, part in (("vae", "latents"), ("face_parse", "masks")):
+        if kind in models.sources or (kind == "vae" and models.host_vae):  # else it will not be used
+            require_weights(folder.name, kind, str(record.parts[part].origin.get(kind)), models)
     if record.precision != precision_of(models):
         log.warning(
             "MuseTalk: the avatar %s was prepared in %s, it speaks in %s",
@@ -130,14 +121,9 @@ def _require_own(folder: Path, record: Record, models: Models) -> None:
         )
 
 
-def _named(weights: object) -> str:
-    name = str(weights)
-    return "synthetic weights" if name.startswith("synthetic") else f"weights {name[:8]}"
-
-
 def _require_sane(track: FaceTrack, path: Path) -> None:
     """Refuse faces far from the frame: a picture as large as such a box would fill the memory."""
     far = _FAR * max(track.seen.height, track.seen.width) + _FARTHER
     for points in (track.boxes, track.landmarks):
         if np.abs(points).max() > far:
-            raise MediaError(f"{path} holds faces far outside the frames.", _PREPARE_AGAIN)
+            raise MediaError(f"{path} holds faces far outside the frames.", PREPARE_AGAIN)

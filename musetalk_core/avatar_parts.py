@@ -5,6 +5,7 @@ Both are safetensors, mapped into memory, with a row for each frame that has a f
 
 from __future__ import annotations
 
+import stat
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from . import blending, pipeline
 from .blender import Mask, parse_masks
-from .errors import MediaError
+from .errors import PREPARE_AGAIN, MediaError
 from .faces import FaceTrack
 from .latents import LATENT_SIZE
 from .models import Models
@@ -25,7 +26,6 @@ from .progress import Frames, Progress
 from .releases import MaskMode
 
 _LATENT = (8, LATENT_SIZE, LATENT_SIZE)
-_REMEDY = "Prepare the avatar again."
 
 
 def first_shown(shown: Sequence[int], present: np.ndarray, batch_size: int) -> Iterator[list[int]]:
@@ -107,7 +107,10 @@ def save(tensors: dict[str, Tensor], path: Path) -> None:
         MediaError: the file cannot be written.
     """
     try:
+        path.touch()
+        mode = path.stat().st_mode  # as of other files: safetensors' own are the owner's alone
         save_file(tensors, path)
+        path.chmod(stat.S_IMODE(mode))
     except (OSError, SafetensorError) as error:
         raise MediaError(
             f"{path} cannot be written ({error}).", "Choose a folder that can be written to and has room."
@@ -197,4 +200,4 @@ def _rows(track: FaceTrack) -> np.ndarray:
 
 
 def _damaged(path: Path) -> MediaError:
-    return MediaError(f"{path} is damaged, cut short, or another avatar's.", _REMEDY)
+    return MediaError(f"{path} is damaged, cut short, or another avatar's.", PREPARE_AGAIN)

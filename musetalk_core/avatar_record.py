@@ -13,14 +13,15 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from .avatar import Preparation
-from .errors import InputError, MediaError
+from .errors import PREPARE_AGAIN, InputError, MediaError
 from .face_options import ChoiceBy, Detection, FaceChoice, FaceOptions, NoFace
 from .models import PRECISIONS
-from .releases import RELEASES, MaskMode
+from .releases import CHEEK_WIDTHS, RELEASES, MaskMode
 from .timeline import FASTEST, LENGTHS
 from .video_look import VideoLook
 
@@ -32,10 +33,8 @@ FILE = "avatar.json"
 KINDS = {"frames": "mkv", "seen": "json", "latents": "safetensors", "masks": "safetensors"}
 """The files of an avatar, and how their names end."""
 
-_REMEDY = "Prepare the avatar again."
 _MOST = 2**31  # of any number
 _LAST_CODE = 511  # of colours: FFmpeg numbers its own from 256
-_GENTLEST = 1e-9  # smoothing that is not none
 
 
 @dataclass(frozen=True)
@@ -126,7 +125,7 @@ def load(folder: Path) -> Record:
         raise InputError(f"There is no avatar in {folder} ({error.strerror}).", "Prepare one.") from error
     # A RecursionError is of lists in lists in lists.
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(f"{path} is no avatar of version {VERSION} ({str(error)[:200]}).", _REMEDY) from error
+        raise InputError(f"{path} is no avatar of version {VERSION} ({str(error)[:200]}).", PREPARE_AGAIN) from error
 
 
 def require_storable(settings: Preparation) -> None:
@@ -162,7 +161,7 @@ def _without_picture(settings: Preparation) -> Preparation:
 
 
 def _record(data: dict[str, Any]) -> Record:
-    frames = _integer(data["frames"], 1)
+    frames = _integer("frames", data["frames"], 1)
     shown = data["shown"]
     if not isinstance(shown, list) or not shown:
         raise ValueError("it shows nothing")
@@ -170,15 +169,15 @@ def _record(data: dict[str, Any]) -> Record:
     return Record(
         release=_one_of(RELEASES, data["release"]),
         precision=_one_of(PRECISIONS, data["precision"]),
-        synthetic=_truth(data["synthetic"]),
-        fps=_rate(data["fps"]),
-        looked_at=_rate(data["looked_at"]),
-        width=_integer(data["width"], 1),
-        height=_integer(data["height"], 1),
+        synthetic=_truth("synthetic", data["synthetic"]),
+        fps=_rate("fps", data["fps"]),
+        looked_at=_rate("looked_at", data["looked_at"]),
+        width=_integer("width", data["width"], 1),
+        height=_integer("height", data["height"], 1),
         frames=frames,
-        faceless=_integer(data["faceless"], 0, frames),
-        shift_range=(_integer(minus), _integer(plus)),
-        shown=[_integer(i, 0, frames - 1) for i in shown],
+        faceless=_integer("faceless", data["faceless"], 0, frames),
+        shift_range=(_integer("shift_range", minus), _integer("shift_range", plus)),
+        shown=[_integer("shown", i, 0, frames - 1) for i in shown],
         look=_optional(_look, data["look"]),
         settings=_settings(data["settings"]),
         parts={kind: _part(kind, data["parts"][kind]) for kind in KINDS},
@@ -187,12 +186,12 @@ def _record(data: dict[str, Any]) -> Record:
 
 def _look(data: dict[str, Any]) -> VideoLook:
     return VideoLook(
-        matrix=_integer(data["matrix"], 0, _LAST_CODE),
-        range=_integer(data["range"], 0, 2),
-        primaries=_integer(data["primaries"], 0, _LAST_CODE),
-        transfer=_integer(data["transfer"], 0, _LAST_CODE),
-        full_chroma=_truth(data["full_chroma"]),
-        pixel_aspect=_fraction(data["pixel_aspect"]),
+        matrix=_integer("matrix", data["matrix"], 0, _LAST_CODE),
+        range=_integer("range", data["range"], 0, 2),
+        primaries=_integer("primaries", data["primaries"], 0, _LAST_CODE),
+        transfer=_integer("transfer", data["transfer"], 0, _LAST_CODE),
+        full_chroma=_truth("full_chroma", data["full_chroma"]),
+        pixel_aspect=_fraction("pixel_aspect", data["pixel_aspect"]),
     )
 
 
@@ -200,28 +199,30 @@ def _settings(data: dict[str, Any]) -> Preparation:
     faces, choice = data["faces"], data["faces"]["choice"]
     x, y = choice["point"]
     smoothing = data["smoothing"]
-    if type(smoothing) not in (int, float) or (smoothing != 0 and not _GENTLEST <= smoothing <= 1):
-        raise ValueError("smoothing is not within 0..1")
+    if type(smoothing) not in (int, float) or not 0 <= smoothing <= 1:
+        raise ValueError("smoothing is not a number from 0 to 1")
     return Preparation(
-        bbox_shift=_integer(data["bbox_shift"]),
-        extra_margin=_optional(_integer, data["extra_margin"]),
-        fps=_optional(_rate, data["fps"]),
+        bbox_shift=_integer("bbox_shift", data["bbox_shift"]),
+        extra_margin=_optional(partial(_integer, "extra_margin"), data["extra_margin"]),
+        fps=_optional(partial(_rate, "fps"), data["fps"]),
         length=_one_of(LENGTHS, data["length"]),
         faces=FaceOptions(
             choice=FaceChoice(
                 by=_one_of(get_args(ChoiceBy), choice["by"]),
-                position=_integer(choice["position"]),
-                point=(_integer(x), _integer(y)),
+                position=_integer("position", choice["position"]),
+                point=(_integer("point", x), _integer("point", y)),
             ),
             detection=_one_of(get_args(Detection), faces["detection"]),
             no_face=_one_of(get_args(NoFace), faces["no_face"]),
-            hold_frames=_integer(faces["hold_frames"], 0),
-            upright=_truth(faces["upright"]),
+            hold_frames=_integer("hold_frames", faces["hold_frames"], 0),
+            upright=_truth("upright", faces["upright"]),
         ),
         smoothing=smoothing,
-        mask_mode=_optional(lambda mode: _one_of(get_args(MaskMode), mode), data["mask_mode"]),
-        cheek_width=_optional(_integer, data["cheek_width"]),
-        seed=_optional(lambda seed: _integer(seed, -(2**63), 2**64), data["seed"]),
+        mask_mode=_optional(partial(_one_of, get_args(MaskMode)), data["mask_mode"]),
+        cheek_width=_optional(
+            partial(_integer, "cheek_width", least=CHEEK_WIDTHS[0], most=CHEEK_WIDTHS[-1]), data["cheek_width"]
+        ),
+        seed=_optional(partial(_integer, "seed", least=-(2**63), most=2**64), data["seed"]),
     )
 
 
@@ -246,15 +247,15 @@ def is_ours(name: str) -> bool:
     return name == FILE or any(is_part(name, kind) for kind in KINDS)
 
 
-def _integer(value: Any, least: int = -_MOST, most: int = _MOST) -> int:
+def _integer(name: str, value: Any, least: int = -_MOST, most: int = _MOST) -> int:
     if type(value) is not int or not least <= value <= most:
-        raise ValueError("a number is not a whole one, or too large or too small")
+        raise ValueError(f"{name} is not a whole number from {least} to {most}")
     return value
 
 
-def _truth(value: Any) -> bool:
+def _truth(name: str, value: Any) -> bool:
     if type(value) is not bool:
-        raise ValueError("what can be true or false is neither")
+        raise ValueError(f"{name} is neither true nor false")
     return value
 
 
@@ -264,17 +265,17 @@ def _one_of(names: Any, value: Any) -> str:
     return value
 
 
-def _fraction(value: Any) -> Fraction:
+def _fraction(name: str, value: Any) -> Fraction:
     # Fraction would also take "1e999999999", and work on it for years.
-    if not re.fullmatch(r"[1-9][0-9]{0,9}(/[1-9][0-9]{0,9})?", value):
-        raise ValueError("a fraction is none, or not above 0")
+    if not isinstance(value, str) or not re.fullmatch(r"[1-9][0-9]{0,9}(/[1-9][0-9]{0,9})?", value):
+        raise ValueError(f"{name} is no fraction above 0")
     return Fraction(value)
 
 
-def _rate(value: Any) -> Fraction:
-    rate = _fraction(value)
+def _rate(name: str, value: Any) -> Fraction:
+    rate = _fraction(name, value)
     if rate > FASTEST:
-        raise ValueError(f"more than {FASTEST} frames a second")
+        raise ValueError(f"{name} is more than {FASTEST} frames a second")
     return rate
 
 

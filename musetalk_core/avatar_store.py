@@ -7,7 +7,6 @@ ever executed.
 from __future__ import annotations
 
 import contextlib
-import unicodedata
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -16,11 +15,9 @@ from . import avatar_record
 from .avatar_making import prepare_avatar
 from .avatar_opening import open_avatar
 from .errors import InputError, MuseTalkError
+from .plain_names import REMEDY, is_plain, shown
 
 __all__ = ["AvatarInfo", "avatar_folder", "avatar_info", "list_avatars", "open_avatar", "prepare_avatar"]
-
-LONGEST_NAME = 64
-_DEVICES = {"CON", "PRN", "AUX", "NUL", *(f"{port}{i}" for port in ("COM", "LPT") for i in range(10))}
 
 
 @dataclass(frozen=True)
@@ -60,19 +57,13 @@ def avatar_folder(root: Path, name: str) -> Path:
 
     Args:
         root: Where the avatars are.
-        name: Letters of any script, digits, spaces, ``.``, ``_`` and ``-``.
+        name: A plain one, see `plain_names`.
 
     Raises:
         InputError: it is not a name that can be given to a folder on every system.
     """
-    plain = all(unicodedata.category(c)[0] in "LM" or unicodedata.category(c) == "Nd" or c in " ._-" for c in name)
-    device = name.split(".")[0].rstrip().upper() in _DEVICES
-    if not plain or device or name[:1] in ("", ".") or name[-1] in ". " or len(name) > LONGEST_NAME:
-        raise InputError(
-            f"{name[: 2 * LONGEST_NAME]!r} cannot be the name of an avatar.",
-            f"Use up to {LONGEST_NAME} letters, digits, spaces, dots, underscores and hyphens, "
-            "no dot at either end and no space at the last, and no name of a Windows device.",
-        )
+    if not is_plain(name):
+        raise InputError(f"{shown(name)} cannot be the name of an avatar.", REMEDY)
     return root / name
 
 

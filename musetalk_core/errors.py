@@ -11,6 +11,9 @@ from typing import TypeVar
 
 Value = TypeVar("Value")
 
+PREPARE_AGAIN = "Prepare the avatar again."
+"""The remedy for whatever is wrong with an avatar's files."""
+
 
 class MuseTalkError(Exception):
     """Base of every error this package raises on purpose.

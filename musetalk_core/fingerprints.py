@@ -13,6 +13,8 @@ from torch import Tensor
 from .cache import Source
 from .models import Models
 
+CONNECTED = "connected-"
+"""How the fingerprint of a VAE of the host's begins: of its tensors, never that of a file of ours."""
 _BLOCK = 1 << 20  # bytes
 
 
@@ -26,7 +28,7 @@ def fingerprint(models: Models, kind: str) -> str:
         kind: One of `cache.KINDS` that the models were opened with.
     """
     if kind == "vae" and models.host_vae is not None:
-        return models.host_vae.fingerprint()
+        return CONNECTED + models.host_vae.fingerprint()
     source = models.sources[kind]
     return f"synthetic-{source.synthetic}" if source.path is None else _of_source(source.state())
 

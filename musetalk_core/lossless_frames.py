@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .errors import MediaError
+from .errors import PREPARE_AGAIN, MediaError
 
 if TYPE_CHECKING:  # importing PyAV takes a quarter of a second: it waits for the first file
     import av
@@ -21,7 +21,6 @@ if TYPE_CHECKING:  # importing PyAV takes a quarter of a second: it waits for th
 _CODEC, _PIXELS, _CONTAINER = "ffv1", "bgr0", "matroska"
 _RATE = 25
 _TICKS = 40  # of a frame: Matroska counts milliseconds
-_REMEDY = "Prepare the avatar again."
 
 
 def write_frames(path: Path, frames: Iterable[np.ndarray]) -> int:
@@ -75,7 +74,7 @@ class LosslessFrames(Sequence):
     """The pictures that `write_frames` wrote: uint8 RGB (H, W, 3), each decoded when it is asked for.
 
     Only the last is held. Not to be used by two threads at once. Whatever becomes of the file's
-    name, the file stays open.
+    name, the file stays open until `close`, or until nobody holds these pictures.
 
     Args:
         path: The file.
@@ -96,10 +95,10 @@ class LosslessFrames(Sequence):
             self._container = av.open(str(path.absolute()), format=_CONTAINER, metadata_errors="replace")
             self._stream = self._container.streams.best("video")
         except av.FFmpegError as error:
-            raise MediaError(f"The frames {path} cannot be read ({error.strerror}).", _REMEDY) from error
+            raise MediaError(f"The frames {path} cannot be read ({error.strerror}).", PREPARE_AGAIN) from error
         codec = self._stream and self._stream.codec_context
         if not codec or (codec.name, codec.pix_fmt, codec.height, codec.width) != (_CODEC, _PIXELS, *size):
-            raise MediaError(f"{path} does not hold the avatar's frames.", _REMEDY)
+            raise MediaError(f"{path} does not hold the avatar's frames.", PREPARE_AGAIN)
         self._stream.thread_type = "SLICE"  # on all cores, yet no frame waits for the next
         self._packets = iter(())
         self._next = -1  # the frame whose packet comes next
@@ -108,6 +107,10 @@ class LosslessFrames(Sequence):
 
     def __len__(self) -> int:
         return self._count
+
+    def close(self) -> None:
+        """Let go of the file, which Windows does not remove while it is open; no picture can be had any more."""
+        self._container.close()
 
     def __getitem__(self, index: int) -> np.ndarray:
         index = int(index)  # NumPy's own cannot be sought to
@@ -147,4 +150,4 @@ class LosslessFrames(Sequence):
 
     def _damaged(self, index: int) -> MediaError:
         self._next = -1
-        return MediaError(f"Frame {index} in {self._path} is damaged or missing.", _REMEDY)
+        return MediaError(f"Frame {index} in {self._path} is damaged or missing.", PREPARE_AGAIN)

@@ -63,7 +63,7 @@ def select_region(labels: np.ndarray, mode: MaskMode, cheek_width: int) -> np.nd
     widened = cv2.dilate(skin, _downward_kernel())
     region = cv2.erode(widened, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (35, 3)), iterations=2)
     centre = SIZE // 2
-    middle = slice(centre - cheek_width + 1, centre + cheek_width)
+    middle = slice(max(0, centre - cheek_width + 1), centre + cheek_width)
     region[:, middle] = widened[:, middle]
     region[labels == NOSE] = 0
     region[np.isin(labels, (MOUTH, UPPER_LIP, LOWER_LIP))] = 255

@@ -5,15 +5,15 @@ Source: the reference's ``configs/inference/realtime.yaml`` and ``realtime_infer
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import InputError
+from .plain_names import REMEDY, is_plain, shown
 from .tasks import existing, yaml_rows
 
-_REMEDY = "Write each avatar as a name, and below it preparation, video_path and audio_clips."
+_SHAPE = "Write each avatar as a name, and below it preparation, video_path and audio_clips."
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,11 @@ def read_config(path: Path) -> list[Entry]:
         InputError: there is no such file, or it is no such configuration; the avatar is named.
     """
     try:
-        rows = yaml_rows(path, "avatar", _REMEDY)
+        rows = yaml_rows(path, "avatar", _SHAPE)
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"The configuration {path} cannot be read ({error}).", "Give a .yaml file.") from error
     if not rows:
-        raise InputError(f"There are no avatars in {path}.", _REMEDY)
+        raise InputError(f"There are no avatars in {path}.", _SHAPE)
     return [_entry(name, row, path) for name, row in rows.items()]
 
 
@@ -81,9 +81,8 @@ def _voices(where: str, clips: object, beside: Path) -> dict[str, Path]:
     for name, file in clips.items():
         if not isinstance(file, str):
             raise InputError(f"{where} names no file for {name}.", 'Write a file after it, such as "voice.wav".')
-        if re.search(r'[\\/:*?"<>|]', str(name)) or str(name).startswith("."):
+        if not is_plain(str(name)):
             raise InputError(
-                f"{where} has audio clips of the name {name}, which cannot be the name of a file.",
-                "Name it without slashes and other signs.",
+                f"{where} has audio clips of the name {shown(str(name))}, which cannot be the name of a file.", REMEDY
             )
     return {str(name): existing(file, beside) for name, file in clips.items()}

@@ -8,6 +8,8 @@ from typing import Literal
 from .errors import pick
 
 MaskMode = Literal["jaw", "raw", "neck", "face"]
+CHEEK_WIDTHS = range(20, 161)
+"""What may be chosen instead of `Release.cheek_width`."""
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,7 @@ def run(args: argparse.Namespace, open_models: Callable[[Sequence[str]], Models]
 
     track = stamps(settings.face_track) if settings.face_track else None
     weights = {kind: source.state() for kind, source in models.sources.items()}
-    chosen = replace(settings, batch_size=1)  # on which the outputs do not depend
+    chosen = replace(settings, batch_size=1)  # on which the outputs depend by rounding at most
     same = chosen, track, args.face.key, models.release.name, models.synthetic, weights, str(models.dtype)
     results = run_all(tasks, run_one, same)
     print("\n" + table(results))

@@ -13,6 +13,7 @@ import numpy as np
 
 _CUTOFF = 0.5  # Hz for a face at rest, at strength 1
 _CUTOFF_RISE = 8.0  # Hz for a face that moves by its own size in a second
+_LEAST = 1e-300  # of what is divided by: the square of a tiny strength is 0
 _SPEED_CUTOFF = 1.0  # Hz, of the low-pass on the speed; the paper's
 
 
@@ -76,7 +77,7 @@ def smooth(
         size = max(1.0, float(np.median(np.sqrt(np.prod(np.ptp(points, axis=1), axis=1)))))
         passes = []
         for order in (slice(None), slice(None, None, -1)):
-            one = OneEuro(float(fps), _CUTOFF / strength**2, _CUTOFF_RISE / size)
+            one = OneEuro(float(fps), _CUTOFF / max(strength**2, _LEAST), _CUTOFF_RISE / size)
             passes.append(np.array([one(value) for value in points[order]])[order])
         out[run] = (passes[0] + passes[1]) / 2
     return out

@@ -103,9 +103,10 @@ def yaml_rows(path: Path, what: str, remedy: str) -> dict[str, Mapping[str, obje
     """
     import yaml
 
+    text = path.read_text(encoding="utf-8")
     try:
-        rows = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+        rows = yaml.safe_load(text)
+    except Exception as error:  # also what int and datetime have against a value, and endless depth
         raise InputError(f"{path} is not YAML ({error}).", f"Write {what} names over their settings.") from error
     if not isinstance(rows, dict):
         raise InputError(f"{path} does not hold {what} names over their settings.", remedy)
@@ -129,14 +130,30 @@ def _task(name: str, row: Mapping[str, object], path: Path, folder: Path) -> Tas
         raise InputError(f"{name} of {path}: {error}.", "bbox_shift is a whole number of pixels.") from error
     source, audio = (existing(given[field], path.parent) for field in ("source", "audio"))
     output = folder / given["output"] if "output" in given else default_output(source, audio, folder)
+    _is_there(output)  # it need not be, but might be no name for a file
     if output.suffix.lower() != ".mp4":  # the only kind of video that is written
         output = output.with_name(f"{output.name}.mp4")
     return Task(source, audio, output, shift)
 
 
 def existing(name: str, beside: Path) -> Path:
-    """The file of this name in the current folder, or else in the folder ``beside``; as named if in neither."""
-    return next((path for path in (Path(name), beside / name) if path.exists()), Path(name))
+    """The file of this name in the current folder, or else in the folder ``beside``; as named if in neither.
+
+    Raises:
+        InputError: no file can have this name, or the folder it is in cannot be looked into.
+    """
+    return next((path for path in (Path(name), beside / name) if _is_there(path)), Path(name))
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError) as error:  # such as endless names, and some with strange characters
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"There can be no file {str(path)[:200]!r} ({reason}).", "Give another name.") from error
+    return True
 
 
 def default_output(source: Path, audio: Path, folder: Path) -> Path:
@@ -192,24 +209,27 @@ def is_done(task: Task, mark: str) -> bool:
         return False
 
 
-def run_all(tasks: Iterable[Task], run: Callable[[Task, str], int], settings: object) -> list[Result]:
+def run_all(
+    tasks: Iterable[Task], run: Callable[[Task, str], int], settings: object, saved: bool = True
+) -> list[Result]:
     """Do every task that is not done yet.
 
     Args:
         tasks: What to do.
         run: Does one, and puts the mark it is given into the output's metadata; gives frames written.
         settings: Everything else that the outputs depend on.
+        saved: Whether it writes the outputs; where it does not, every task is done.
     """
-    return [_run_one(task, run, settings) for task in tasks]
+    return [_run_one(task, run, settings, saved) for task in tasks]
 
 
-def _run_one(task: Task, run: Callable[[Task, str], int], settings: object) -> Result:
+def _run_one(task: Task, run: Callable[[Task, str], int], settings: object, saved: bool) -> Result:
     started = time.monotonic()
     try:
         mark = fingerprint(task, settings)
-        if is_done(task, mark):
+        if saved and is_done(task, mark):
             return Result(task, "there", "done before")
-        log.info("%s + %s -> %s", task.source, task.audio, task.output)
+        log.info("%s + %s%s", task.source, task.audio, f" -> {task.output}" if saved else "")
         frames = run(task, mark)
     except Exception as error:
         return Result(task, "failed", told(error))
@@ -225,7 +245,10 @@ def told(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def table(results: Sequence[Result]) -> str:
+def table(results: Sequence[Result], by: Literal["output", "audio"] = "output") -> str:
     """What became of the tasks, a line each."""
-    width = max(len(str(result.task.output)) for result in results)
-    return "\n".join(f"{result.state:>6}  {result.task.output!s:<{width}}  {result.detail}" for result in results)
+    names = [str(getattr(result.task, by)) for result in results]
+    width = max(map(len, names))
+    return "\n".join(
+        f"{result.state:>6}  {name:<{width}}  {result.detail}" for name, result in zip(names, results, strict=True)
+    )

@@ -31,9 +31,9 @@ class AvatarLoad(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, name: str | None = None, **_) -> int:
-        # None where another node gives the name; the host then asks that node.
-        return host.avatar_changed(name) if name else 0
+    def fingerprint_inputs(cls, name: str | None = None, **_) -> float:
+        # None where another node gives the name: then nobody knows, and NaN is never the same as before.
+        return float("nan") if name is None else host.avatar_changed(name)
 
     @classmethod
     def execute(cls, models, name: str) -> io.NodeOutput:

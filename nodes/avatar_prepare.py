@@ -9,6 +9,7 @@ from ..musetalk_core.face_options import LIGHT_SMOOTHING, NO_OPTIONS
 from ..musetalk_core.preview import draw_track
 from ..musetalk_core.timeline import known_length
 from . import host
+from .avatar_memory import AvatarMemory
 from .sockets import (
     CATEGORY,
     FPS,
@@ -26,6 +27,8 @@ from .sockets import (
     smoothing_input,
 )
 from .tensors import to_image
+
+_memory = AvatarMemory(host.avatar_changed)
 
 
 class AvatarPrepare(io.ComfyNode):
@@ -79,6 +82,11 @@ class AvatarPrepare(io.ComfyNode):
         )
 
     @classmethod
+    def fingerprint_inputs(cls, name: str | None = None, **inputs) -> float:
+        # What it makes is a folder: somebody else may have been there. None where another node gives the name.
+        return float("nan") if name is None else _memory.key(name, inputs)
+
+    @classmethod
     def execute(
         cls,
         models,
@@ -105,9 +113,21 @@ class AvatarPrepare(io.ComfyNode):
             mask_mode=pick(MASK_MODES, mask_mode, "mask_mode"),
             cheek_width=cheek_width,
         )
+        widgets = {
+            "bbox_shift": bbox_shift,
+            "extra_margin": extra_margin,
+            "fps": fps,
+            "mask_mode": mask_mode,
+            "cheek_width": cheek_width,
+            "batch_size": batch_size,
+            "length": length,
+            "smoothing": smoothing,
+        }
         folder = avatar_store.avatar_folder(host.avatars_folder(), name)
+        key = _memory.key(name, widgets)
         clip = host.open_clip(video, image)
         avatar = avatar_store.prepare_avatar(models, clip, folder, chosen, lambda stage: host.progress(), batch_size)
+        _memory.leave(name, widgets, key)
         track = avatar.face.track
         drawn = draw_track(avatar.face.frames, track)
         minus, plus = track.shift_range

@@ -13,6 +13,7 @@ from .sockets import (
     batch_size_input,
     colour_match_input,
     detail_input,
+    fade_in_silence_input,
     first_frames_input,
     models_input,
 )
@@ -32,12 +33,7 @@ class AvatarSpeak(io.ComfyNode):
                 models_input(),
                 Avatar.Input("avatar", tooltip="From MuseTalk Avatar Prepare or MuseTalk Avatar Load."),
                 io.Audio.Input("audio", tooltip="The voice: any rate, channels and language."),
-                io.Boolean.Input(
-                    "fade_in_silence",
-                    default=False,
-                    tooltip="Show the original mouth while the voice is silent. Good where it is closed in the "
-                    "source.",
-                ),
+                fade_in_silence_input(),
                 batch_size_input("Frames"),
                 detail_input(),
                 colour_match_input(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import uuid
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -27,6 +28,7 @@ from ..musetalk_core.errors import InputError
 from ..musetalk_core.growing import Growing, Stream
 from ..musetalk_core.media_input import Clip
 from ..musetalk_core.memo import TensorMemo
+from ..musetalk_core.plain_names import is_plain
 from ..musetalk_core.timeline import exact_rate
 from .tensors import ImageFrames
 
@@ -133,7 +135,13 @@ class HostVae:
         return self._vae.decode(latents).movedim(-1, 1) * 2 - 1  # BHWC, 0..1 -> BCHW, -1..1
 
     def fingerprint(self) -> str:
-        return fingerprints.of_tensors(self._vae.first_stage_model.state_dict())
+        network = self._vae.first_stage_model
+        if network not in _vae_fingerprints:
+            _vae_fingerprints[network] = fingerprints.of_tensors(network.state_dict())
+        return _vae_fingerprints[network]
+
+
+_vae_fingerprints: weakref.WeakKeyDictionary[nn.Module, str] = weakref.WeakKeyDictionary()
 
 
 def precision(asked: str) -> str:
@@ -205,7 +213,8 @@ def _exact(seconds: float) -> Fraction:
 
 def avatar_names() -> list[str]:
     """Names of the prepared avatars; asked for whenever the host describes the node, so no avatar is read."""
-    return sorted(file.parent.name for file in avatars_folder().glob("*/avatar.json"))
+    names = (file.parent.name for file in avatars_folder().glob("*/avatar.json"))
+    return sorted(name for name in names if is_plain(name))
 
 
 def avatar_changed(name: str) -> int:

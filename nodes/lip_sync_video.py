@@ -17,6 +17,7 @@ from .sockets import (
     colour_match_input,
     detail_input,
     extra_margin_input,
+    fade_in_silence_input,
     first_frames_input,
     fps_input,
     length_input,
@@ -52,12 +53,7 @@ class LipSyncVideo(io.ComfyNode):
                 length_input(),
                 smoothing_input(LIGHT_SMOOTHING),
                 batch_size_input("Frames"),
-                io.Boolean.Input(
-                    "fade_in_silence",
-                    default=False,
-                    tooltip="Show the original mouth while the voice is silent. Good where it is closed in the "
-                    "source.",
-                ),
+                fade_in_silence_input(),
                 detail_input(),
                 colour_match_input(),
                 io.Video.Input(

@@ -2,6 +2,7 @@
 
 from comfy_api.v0_0_2 import io
 
+from ..musetalk_core.releases import CHEEK_WIDTHS
 from ..musetalk_core.timeline import LENGTHS, TRAINED_FPS
 
 CATEGORY = "MuseTalk"
@@ -17,7 +18,6 @@ Filenames = io.Custom("VHS_FILENAMES")  # VideoHelperSuite's; musetalk_core.vhs_
 FPS = {"keep": None, "25": TRAINED_FPS}
 _AS_RELEASE = "as the release"
 MASK_MODES = {_AS_RELEASE: None, "jaw": "jaw", "raw": "raw", "neck": "neck", "face": "face"}
-CHEEK_WIDTHS = range(20, 161)
 
 
 def models_input() -> io.Input:
@@ -73,6 +73,14 @@ def cheek_width_input() -> io.Input:
         max=CHEEK_WIDTHS[-1],
         tooltip="For jaw: half width of the middle that is repainted in full, where the square round the "
         "face is 512 wide. Smaller keeps more of the original cheeks.",
+    )
+
+
+def fade_in_silence_input() -> io.Input:
+    return io.Boolean.Input(
+        "fade_in_silence",
+        default=False,
+        tooltip="Show the original mouth while the voice is silent. Good where it is closed in the source.",
     )
 
 

@@ -127,6 +127,13 @@ def test_what_is_chosen_is_what_is_prepared(folder: Path) -> None:
     assert (faces.hold_frames, faces.upright) == (3, True)
 
 
+@pytest.mark.parametrize("width", ["19", "161", "300"])
+def test_a_cheek_width_out_of_range_is_refused(folder: Path, width: str, capsys) -> None:
+    with pytest.raises(SystemExit):
+        prepare("--cheek-width", width)
+    assert "is not a whole number from 20 to 160" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["../anna", "a/b", "", ".anna"])
 def test_a_name_that_is_none_is_refused(folder: Path, name: str, models: list[Opened], capsys) -> None:
     assert prepare(name=name) == 1
@@ -279,9 +286,24 @@ def test_timing_writes_nothing_and_does_all_the_rest(anna: Path, models: list[Op
     said = capsys.readouterr().out
     assert "voice10.wav: 10 frames in" in said and "voice3.wav: 3 frames in" in said and "frames a second" in said
     assert "Not done: encoding and writing" in said
+    assert states(said) == {"voice10.wav": "done", "voice3.wav": "done"}
     assert sum(models[0].networks.vae.decoded) == 13
     assert videos(anna) == []
+
+
+def test_timing_tells_what_failed_and_writes_nowhere(anna: Path, models: list[Opened], capsys, caplog) -> None:
     assert speak("--audio", "missing.wav", "--no-save") == 1
+    said = capsys.readouterr().out
+    assert states(said) == {"missing.wav": "failed"} and "Timed:" not in said
+    assert speak("--audio", "voice2.wav") == 0
+    with caplog.at_level(logging.INFO):
+        caplog.clear()
+        assert speak("--audio", "voice2.wav", "--no-save") == 0
+    assert states(capsys.readouterr().out)["voice2.wav"] == "done"  # though it was before
+    assert ".mp4" not in caplog.text.replace("film.mp4", "")
+    models.clear()
+    assert speak("--audio", "voice2.wav", "--output", "a.mp4", "--no-save") == 1
+    assert "both --output and --no-save" in capsys.readouterr().err and not models
 
 
 # avatars
@@ -337,6 +359,20 @@ def test_the_references_file_prepares_and_speaks(folder: Path, models: list[Open
     assert [set(opened.sources) for opened in models] == [set(SPEAKING)]
     assert states(capsys.readouterr().out) == dict.fromkeys(MADE, "there")
     assert "prepare it again" not in caplog.text
+
+
+def test_a_file_that_prepares_run_twice_does_nothing_twice(folder: Path, capsys) -> None:
+    assert configured(folder, True) == 0
+    capsys.readouterr()
+    assert configured(folder, True) == 0
+    assert states(capsys.readouterr().out) == dict.fromkeys(MADE, "there")
+
+
+def test_what_was_prepared_is_not_opened_again(folder: Path, monkeypatch) -> None:
+    from musetalk_core import avatar_store
+
+    monkeypatch.setattr(avatar_store, "open_avatar", lambda *_: pytest.fail("opened again"))
+    assert configured(folder, True) == 0
 
 
 def test_another_shift_in_the_file_is_warned_about_until_it_is_prepared_again(folder: Path, capsys, caplog) -> None:

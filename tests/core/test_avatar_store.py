@@ -129,17 +129,17 @@ def test_another_shift_runs_no_face_network_and_keeps_the_frames(ann: Path, tmp_
 @pytest.mark.parametrize(
     ("chosen", "looks", "same"),
     [
-        (PLAIN, False, {"frames", "latents", "masks"}),
-        (replace(PLAIN, length="loop"), False, {"frames", "latents", "masks"}),
-        (replace(PLAIN, mask_mode="jaw"), False, {"frames", "latents", "masks"}),  # as the release has it
-        (replace(PLAIN, mask_mode="raw"), False, {"frames", "latents"}),
-        (replace(PLAIN, cheek_width=20), False, {"frames", "latents"}),
-        (replace(PLAIN, seed=1), False, {"frames", "masks"}),
+        (PLAIN, False, {"frames", "seen", "latents", "masks"}),
+        (replace(PLAIN, length="loop"), False, {"frames", "seen", "latents", "masks"}),
+        (replace(PLAIN, mask_mode="jaw"), False, {"frames", "seen", "latents", "masks"}),  # as the release has it
+        (replace(PLAIN, mask_mode="raw"), False, {"frames", "seen", "latents"}),
+        (replace(PLAIN, cheek_width=20), False, {"frames", "seen", "latents"}),
+        (replace(PLAIN, seed=1), False, {"frames", "seen", "masks"}),
         (replace(PLAIN, faces=FaceOptions(upright=True)), False, {"frames"}),
         (replace(PLAIN, faces=FaceOptions(no_face="hold")), False, {"frames"}),
         (replace(PLAIN, faces=FaceOptions(detection="exact")), True, {"frames", "latents", "masks"}),
         (replace(PLAIN, faces=FaceOptions(FaceChoice("largest"))), True, {"frames", "latents", "masks"}),
-        (replace(PLAIN, fps=Fraction(50)), False, {"frames", "latents", "masks"}),
+        (replace(PLAIN, fps=Fraction(50)), False, {"frames", "seen", "latents", "masks"}),
         (replace(PLAIN, fps=Fraction(10)), True, set()),
     ],
 )
@@ -168,9 +168,9 @@ def test_other_weights_make_anew_what_was_made_with_them(tmp_path: Path, looked:
     models = Painters(**{kind: Source(kind, path) for kind, path in paths.items()})
     prepare(tmp_path / "Ann", models=models)
     for kind, same in (
-        ("unet", {"frames", "latents", "masks"}),
-        ("vae", {"frames", "masks"}),
-        ("face_parse", {"frames", "latents"}),
+        ("unet", {"frames", "seen", "latents", "masks"}),
+        ("vae", {"frames", "seen", "masks"}),
+        ("face_parse", {"frames", "seen", "latents"}),
         ("dwpose", {"frames", "latents", "masks"}),
         ("s3fd", {"frames", "latents", "masks"}),
     ):
@@ -180,6 +180,17 @@ def test_other_weights_make_anew_what_was_made_with_them(tmp_path: Path, looked:
         prepare(tmp_path / "Ann", models=models)
         assert kept(before, files(tmp_path / "Ann")) == same
         assert bool(looked) == (kind in ("dwpose", "s3fd"))
+
+
+def test_prepared_again_with_nothing_changed_nothing_changes(ann: Path, looked: Looked, monkeypatch) -> None:
+    def state() -> dict[str, tuple[int, int]]:
+        return {path.name: (path.stat().st_mtime_ns, path.stat().st_ino) for path in ann.iterdir()}
+
+    before, written = state(), []
+    monkeypatch.setattr(os, "fsync", written.append)
+    prepare(ann)
+    assert state() == before and not looked
+    assert len(written) == 1  # the boxes, to be compared: what is kept is not even touched
 
 
 @pytest.mark.parametrize("kind", ["frames", "seen", "latents", "masks", "avatar"])
@@ -206,10 +217,30 @@ def test_models_of_another_release_are_refused(ann: Path) -> None:
 def test_other_weights_are_refused(ann: Path, tmp_path: Path, kind: str, name: str) -> None:
     (tmp_path / "weights.pth").write_text("others")
     others = Painters(**{kind: Source(kind, tmp_path / "weights.pth")})
-    with pytest.raises(InputError, match=rf"another {name} \(synthetic weights, not weights .*Prepare it again"):
+    with pytest.raises(
+        InputError, match=rf"another {name} \(small synthetic weights, not weights .*Prepare it again"
+    ):
         open_avatar(ann, others)
     with pytest.raises(InputError, match=f"another {name}"):
         open_avatar(ann, Painters(**{kind: Source(kind, synthetic="full")}))
+
+
+def test_it_speaks_with_the_models_it_was_opened_with(ann: Path, tmp_path: Path) -> None:
+    (tmp_path / "weights.pth").write_text("others")
+    avatar, sound = open_avatar(ann, Painters()), bursts(0.2, ())
+    for models, reason in (
+        (Painters("1.0"), r"prepared for MuseTalk 1\.5, not 1\.0"),
+        (Painters(vae=Source("vae", tmp_path / "weights.pth")), "another VAE"),
+    ):
+        with pytest.raises(InputError, match=reason):
+            avatar.say(models, sound, BATCH)
+        with pytest.raises(InputError, match=reason):
+            spoken_by(avatar, models, sound)
+
+
+def test_synthetic_weights_of_two_sizes_are_told_apart(ann: Path) -> None:
+    with pytest.raises(InputError, match="small synthetic weights, not full synthetic weights"):
+        open_avatar(ann, Painters(vae=Source("vae", synthetic="full")))
 
 
 def test_weights_that_will_not_be_used_do_not_matter(ann: Path, tmp_path: Path) -> None:
@@ -221,13 +252,21 @@ def test_weights_that_will_not_be_used_do_not_matter(ann: Path, tmp_path: Path) 
 
 
 def test_a_vae_of_the_hosts_is_told_from_ours(tmp_path: Path, looked) -> None:
-    models = Painters()
-    models.host_vae = models.networks.vae
-    models.host_vae.fingerprint = lambda: "the host's"
-    prepare(tmp_path / "Ann", models=models)
-    assert len(spoken_by(open_avatar(tmp_path / "Ann", models), models)) == 22
-    with pytest.raises(InputError, match="another VAE"):
+    def connected(name: str) -> Painters:
+        models = Painters()
+        models.host_vae = models.networks.vae
+        models.host_vae.fingerprint = lambda: name
+        return models
+
+    prepare(tmp_path / "Ann", models=connected("a"))
+    prepare(tmp_path / "Bob")
+    assert len(spoken_by(open_avatar(tmp_path / "Ann", connected("a")), connected("a"))) == 22
+    with pytest.raises(InputError, match=r"with a VAE connected to MuseTalk Load Models.*Connect it again"):
         open_avatar(tmp_path / "Ann", Painters())
+    with pytest.raises(InputError, match=r"without the VAE that is connected to.*Disconnect it"):
+        open_avatar(tmp_path / "Bob", connected("a"))
+    with pytest.raises(InputError, match=r"another VAE \(weights a, not weights b\)"):
+        open_avatar(tmp_path / "Ann", connected("b"))
 
 
 def test_another_precision_is_mentioned(ann: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -366,18 +405,57 @@ def test_it_can_be_interrupted_at_every_report(tmp_path: Path, looked) -> None:
     assert reports >= 3 + 3 + 1 + 1 + 1  # compare, store: each frame; look, encode, parse: each batch
 
 
+def test_a_failed_preparation_lets_go_of_its_files_before_it_removes_them(
+    tmp_path: Path, looked, monkeypatch
+) -> None:
+    """Else they would stay, on Windows."""
+    happened = []
+    close, unlink = lossless_frames.LosslessFrames.close, Path.unlink
+    monkeypatch.setattr(
+        lossless_frames.LosslessFrames, "close", lambda self: happened.append("closed") or close(self)
+    )
+    monkeypatch.setattr(Path, "unlink", lambda self, *given: happened.append(self.suffix) or unlink(self, *given))
+    monkeypatch.setattr(avatar_parts, "encode", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        prepare(tmp_path / "Ann")
+    assert happened.index("closed") < happened.index(".mkv")
+    assert not (tmp_path / "Ann").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no such modes")
+def test_who_may_read_one_of_its_files_may_read_all(ann: Path) -> None:
+    (ann.parent / "any").touch()
+    assert {path.stat().st_mode for path in ann.iterdir()} == {(ann.parent / "any").stat().st_mode}
+
+
 def test_a_folder_that_cannot_be_written_to_is_named(tmp_path: Path, looked) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(MediaError, match="file"):
         prepare(tmp_path / "file" / "Ann")
 
 
-@pytest.mark.parametrize("chosen", [{"smoothing": 2.0}, {"bbox_shift": 10**12}, {"length": "x"}, {"mask_mode": "x"}])
-def test_settings_out_of_range_are_refused_at_once(ann: Path, looked: Looked, chosen: dict) -> None:
+@pytest.mark.parametrize(
+    ("chosen", "named"),
+    [
+        ({"smoothing": 2.0}, "smoothing"),
+        ({"bbox_shift": 10**12}, "bbox_shift"),
+        ({"cheek_width": 300}, "cheek_width is not a whole number from 20 to 160"),
+        ({"length": "x"}, "pingpong"),
+        ({"mask_mode": "x"}, "jaw"),
+    ],
+)
+def test_settings_out_of_range_are_refused_at_once(ann: Path, looked: Looked, chosen: dict, named: str) -> None:
     before = files(ann)
-    with pytest.raises(InputError, match="No avatar can be prepared like this"):
+    with pytest.raises(InputError, match=f"No avatar can be prepared like this: .*{named}"):
         prepare(ann, replace(PLAIN, **chosen))
     assert not looked and files(ann) == before
+
+
+@pytest.mark.parametrize("strength", [1e-10, 1e-300])
+def test_the_lightest_smoothing_changes_nothing(tmp_path: Path, looked, strength: float) -> None:
+    expected = prepare(tmp_path / "Ann", replace(PLAIN, smoothing=0.0)).face.track.boxes
+    lightly = prepare(tmp_path / "Bob", replace(PLAIN, smoothing=strength))
+    np.testing.assert_array_equal(lightly.face.track.boxes, expected)
 
 
 def test_a_rate_at_which_nobody_can_speak_is_refused_at_once(tmp_path: Path, looked: Looked) -> None:

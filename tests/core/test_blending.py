@@ -13,7 +13,7 @@ from PIL import Image
 from musetalk_core import blending
 from musetalk_core.blender import Blender, parse_masks
 from musetalk_core.blending import cut_square
-from musetalk_core.masks import NECK, select_region
+from musetalk_core.masks import NECK, SKIN, select_region
 from musetalk_core.releases import RELEASES
 from tests.core.stand_ins import StandIns, fixed_track
 
@@ -209,6 +209,15 @@ def test_the_modes_repaint_what_they_say() -> None:
     assert repainted("neck") == {"skin", "mouth", "lip", "neck"}
     assert repainted("face") == {"skin", "brow", "eye", "nose", "mouth", "lip"}
     assert repainted("jaw") >= {"mouth", "lip"} and not repainted("jaw") & {"nose", "hair", "eye"}
+
+
+def test_cheeks_as_wide_as_the_picture_are_not_narrowed() -> None:
+    labels = np.zeros((SIZE, SIZE), np.uint8)
+    labels[100:400, 60:450] = SKIN
+    widest = select_region(labels, "jaw", SIZE // 2)
+    assert widest[250, 61] and not select_region(labels, "jaw", 20)[250, 61]
+    for width in (SIZE // 2 + 1, SIZE, 10 * SIZE):
+        np.testing.assert_array_equal(select_region(labels, "jaw", width), widest)
 
 
 def test_the_first_parsed_face_gives_the_mask_of_any_setting_without_a_network() -> None:

@@ -44,7 +44,7 @@ def test_a_vae_of_the_hosts_tells_its_own(tmp_path: Path) -> None:
     models = Painters(vae=Source("vae", tmp_path / "nowhere"))
     models.host_vae = models.networks.vae
     models.host_vae.fingerprint = lambda: of_tensors({"a": torch.ones(2)})
-    assert fingerprint(models, "vae") == of_tensors({"a": torch.ones(2)})
+    assert fingerprint(models, "vae") == "connected-" + of_tensors({"a": torch.ones(2)})
 
 
 def test_tensors_are_known_by_name_shape_dtype_and_content() -> None:

@@ -47,7 +47,7 @@ def avatar(models: Listeners, count: int = 40, length: str = "pingpong") -> Avat
     track = fixed_track(SIZE, BOX, [True] * count)
     object.__setattr__(track, "length", length)
     made = encoded_on_demand(models, [numbered(face, i) for i in range(count)], track)
-    return Avatar("somebody", models.release.name, FPS, made, range(count), None)
+    return Avatar("somebody", models.release.name, FPS, made, range(count), None, "none")
 
 
 def session(models: Listeners | None = None, clock=None, turns: Turns | None = None, **more) -> LiveSession:

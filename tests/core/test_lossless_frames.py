@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -61,6 +62,15 @@ def test_a_picture_that_was_handed_out_cannot_be_spoilt(file: Path) -> None:
     frames = LosslessFrames(file, 9, (70, 66))
     with pytest.raises(ValueError, match="read-only"):
         frames[3][:] = 0
+
+
+@pytest.mark.skipif(not Path("/dev/fd").exists(), reason="nothing tells which files are open")
+def test_closed_it_lets_go_of_the_file(file: Path) -> None:
+    before = len(os.listdir("/dev/fd"))
+    frames = LosslessFrames(file, 9, (70, 66))
+    assert len(os.listdir("/dev/fd")) == before + 1
+    frames.close()
+    assert len(os.listdir("/dev/fd")) == before
 
 
 def test_several_may_read_at_once_each_for_itself_even_after_the_file_is_gone(file: Path, pictures) -> None:

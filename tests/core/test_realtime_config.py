@@ -91,7 +91,13 @@ def test_files_are_looked_for_here_then_beside_the_file(folder: Path) -> None:
         (WHOLE.replace("x.wav", ""), "Avatar a of .* no file for x"),
         (WHOLE.replace("{x:", "{../x:"), r"Avatar a of .*\.\./x"),
         (WHOLE.replace("{x:", "{c/x:"), "Avatar a of .*c/x"),
-        (WHOLE.replace("{x:", r"{c\x:"), r"Avatar a of .*c\\x"),
+        (WHOLE.replace("{x:", r"{c\x:"), r"Avatar a of .*c\\+x"),
+        (WHOLE.replace("{x:", '{"a\\0b":'), "Avatar a of .*cannot be the name"),
+        (WHOLE.replace("{x:", f"{{{'x' * 300}:"), "Avatar a of .*'x{128}', .*Use up to 64"),
+        (WHOLE.replace("{x:", "{con:"), "Avatar a of .*con.*Windows"),
+        ("a: 2024-99-99", "is not YAML"),
+        ("a: !!int ''", "is not YAML"),
+        ("[" * 5000, "is not YAML"),
     ],
 )
 def test_a_file_of_another_shape_is_told_where_it_is_wrong(folder: Path, text: str, message: str) -> None:
@@ -99,6 +105,14 @@ def test_a_file_of_another_shape_is_told_where_it_is_wrong(folder: Path, text: s
     with pytest.raises(InputError, match=message) as failure:
         read_config(Path("realtime.yaml"))
     assert "realtime.yaml" in str(failure.value)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, r"a\0b", r"\ud800"], ids=["long", "nul", "half"])
+def test_a_name_that_no_file_can_have_is_told(folder: Path, name: str) -> None:
+    for place in ("face.mp4", "x.wav"):
+        write(folder / "realtime.yaml", WHOLE.replace(place, f'"{name}"'))
+        with pytest.raises(InputError, match=r"There can be no file .* Give another name\."):
+            read_config(Path("realtime.yaml"))
 
 
 def test_a_file_that_cannot_be_read_is_named(folder: Path) -> None:

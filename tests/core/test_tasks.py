@@ -269,6 +269,17 @@ def test_a_bad_list_is_named_with_its_row(folder: Path, name: str, text: str, me
 
 
 @pytest.mark.usefixtures("no_work")
+@pytest.mark.parametrize("field", ["video_path", "audio_path", "result_name"])
+@pytest.mark.parametrize("name", ["x" * 300, r"a\0b"], ids=["long", "nul"])
+def test_a_name_that_no_file_can_have_is_told(folder: Path, field: str, name: str) -> None:
+    (folder / "output").mkdir()
+    given = {"video_path": "face1.png", "audio_path": "voice2.wav"} | {field: name}
+    rows = "".join(f'  {key}: "{value}"\n' for key, value in given.items())
+    write(folder / "list.yaml", f"task_0:\n{rows}")
+    with pytest.raises(InputError, match="There can be no file"):
+        read_tasks(Path("list.yaml"), Path("output"))
+
+
 def test_a_list_that_cannot_be_read_is_named(folder: Path, capsys) -> None:
     (folder / "folder.csv").mkdir()
     (folder / "excel.csv").write_bytes("source,audio\nGesicht für alle.png,voice2.wav\n".encode("cp1252"))

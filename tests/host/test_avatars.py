@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
+import os
+import shutil
 from fractions import Fraction
 
 import av
@@ -99,9 +102,11 @@ def test_only_the_first_frames_are_made_and_the_sound_ends_with_them(comfy, film
 
 def test_avatars_are_listed_by_the_node_and_over_http(comfy, film):
     prepared(comfy, "Bühne 1")
+    avatars = comfy.output_dir / "avatars"
+    shutil.copytree(avatars / "Bühne 1", avatars / "no.name.")
     described = comfy.get("/object_info/MuseTalkAvatarLoad")["MuseTalkAvatarLoad"]["input"]["required"]["name"]
     names = described[0] if isinstance(described[0], list) else described[1]["options"]
-    assert "Bühne 1" in names
+    assert "Bühne 1" in names and "no.name." not in names
     listed = {avatar["name"]: avatar for avatar in comfy.get("/musetalk/avatars")}
     assert listed["Bühne 1"]["shown"] == FRAMES and listed["Bühne 1"]["synthetic"]
 
@@ -112,6 +117,34 @@ def test_a_name_is_never_a_path(comfy, film, name):
     assert result.status == "error"
     assert "name" in result.error
     assert not list(comfy.base.rglob("escape*"))
+
+
+def test_an_avatar_does_not_speak_with_models_it_was_not_opened_with(comfy, film):
+    prepared(comfy, "two models")
+    graph = speak("two models")
+    graph["others"] = models("1.0")
+    graph["speak"]["inputs"]["models"] = ["others", 0]
+    result = comfy.run(graph, timeout=120)
+    assert result.status == "error"
+    assert "prepared for MuseTalk 1.5, not 1.0" in result.error
+
+
+def test_it_is_prepared_again_only_when_its_folder_is_not_as_it_was_left(comfy, film):
+    graph, other = prepare("cached"), prepare("cached", bbox_shift=6)
+    folder = comfy.output_dir / "avatars" / "cached"
+
+    def ran(graph: Graph) -> bool:
+        result = comfy.run(graph, timeout=300)
+        assert result.status == "success", result.error
+        return "avatar" in result.executed
+
+    assert ran(graph) and not ran(graph)
+    shutil.rmtree(folder)
+    assert ran(graph) and (folder / "avatar.json").is_file() and not ran(graph)
+    os.utime(folder / "avatar.json", ns=(1, 1))  # somebody else prepared it
+    assert ran(graph) and not ran(graph)
+    assert ran(other) and not ran(other)
+    assert ran(graph) and json.loads((folder / "avatar.json").read_text())["settings"]["bbox_shift"] == 0
 
 
 def test_another_release_is_told_apart(comfy, film):
