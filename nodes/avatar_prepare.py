@@ -8,7 +8,7 @@ from ..musetalk_core.errors import pick
 from ..musetalk_core.face_options import LIGHT_SMOOTHING, NO_OPTIONS
 from ..musetalk_core.preview import draw_track
 from ..musetalk_core.timeline import known_length
-from . import host
+from . import host, panels
 from .avatar_memory import AvatarMemory
 from .sockets import (
     CATEGORY,
@@ -131,4 +131,6 @@ class AvatarPrepare(io.ComfyNode):
         track = avatar.face.track
         drawn = draw_track(avatar.face.frames, track)
         minus, plus = track.shift_range
-        return io.NodeOutput(avatar, to_image(drawn, len(drawn)), -minus, plus, int((~track.present).sum()))
+        panel = panels.shift_panel(models.release, avatar.face.frames, track, extra_margin, face_options.upright)
+        faceless = int((~track.present).sum())
+        return io.NodeOutput(avatar, to_image(drawn, len(drawn)), -minus, plus, faceless, ui=panel)
