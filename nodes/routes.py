@@ -1,10 +1,10 @@
 """The pack's addresses in the host's web server: growing videos, live sessions, the list of avatars, masks.
 
 The host's memory manager is not made for two threads, and may move a network away while it computes. Sessions
-therefore ask it for no network while a graph runs or waits in the queue, and show the idle face meanwhile. A graph that
-starts while a session's network is being loaded or computes does not wait for it: for so long both use the device. That
-can make the session fail, which then ends with an error and can be opened again; and in the moment of loading, though
-hardly ever, the graph.
+therefore ask it for no network while a graph runs or waits in the queue, and show the idle face meanwhile. A graph
+that starts while a session's network is being loaded or computes does not wait for it: for so long both use the
+device. That can make the session fail, which then ends with an error and can be opened again; and in the moment of
+loading, though hardly ever, the graph.
 """
 
 from __future__ import annotations
