@@ -263,7 +263,7 @@ def test_what_gives_way_for_long_does_not_seem_slow(monkeypatch) -> None:
 
         def interrupted(*args, **more):
             busy.set()
-            threading.Timer(3, busy.clear).start()
+            threading.Timer(2, busy.clear).start()
             turns.give_way()  # as where the next network is asked for
             return unet(*args, **more)
 
@@ -303,14 +303,11 @@ def test_a_session_closed_in_the_rehearsal_ends_with_the_network_that_computes()
 
 def test_pushing_prepares_nothing() -> None:
     """It is called where nothing may take time; what hears is made where it is needed."""
-    turns = Turns()
-    with turns, closing(session(turns=turns)) as live:
+    turns = GivingWay(Turns(), lambda: True)
+    with closing(session(turns=turns)) as live:
         live._studio.listen = None
         assert live.push(np.full(RATE, 0.1, np.float32)) == RATE and live.waiting
-        live.interrupt()
-        threading.Timer(0.2, turns.__exit__).start()
-        live.close()
-        turns.__enter__()
+        turns.leave()
 
 
 def test_closing_from_another_thread_ends_the_iteration() -> None:
