@@ -117,11 +117,12 @@ def write_growing(
     """`write_video` that can be watched while it works.
 
     What is encoded goes into `growing` at most half a second later. At the end the same encoded picture and sound
-    are put into `path`, which is then what `write_video` gives.
+    are put into `path`: the same frames and sound as `write_video` gives, coded otherwise, with a key frame each
+    second and nothing held back to look ahead (no B-frames), which takes more bytes for the same quality.
 
     Args:
         path, frames, fps, sound, comment, look, seconds: As for `write_video`.
-        growing: Where the fragments go; it stays there afterwards, for those who are still reading.
+        growing: Where the fragments go; it stays there afterwards.
 
     Returns:
         The number of frames written.

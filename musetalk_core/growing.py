@@ -5,10 +5,11 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 REMEMBERED = 16
-"""How many videos that have ended are kept; their growing parts lie in a temporary folder until then."""
+"""How many videos that have ended are kept."""
 
 
 class Stream:
@@ -16,7 +17,8 @@ class Stream:
 
     Attributes:
         id: What it is asked for by; nobody can guess it.
-        growing: The file its fragments are written to.
+        growing: The file its fragments are written to. It is deleted when the video has ended: whoever has it open
+            reads on.
         ended: Whether nothing more comes into `growing`.
         file: The finished video; None before it is finished, and where it never will be.
     """
@@ -30,11 +32,28 @@ class Stream:
     def finished(self, path: Path) -> None:
         """It is complete, and `path` holds it."""
         self.file = path
-        self.ended = True
+        self._end()
 
     def failed(self) -> None:
         """It broke off."""
+        self._end()
+
+    def _end(self) -> None:
         self.ended = True
+        self.clear()
+
+    def clear(self) -> None:
+        """Deletes what grew; on Windows not while somebody still reads it."""
+        with suppress(PermissionError):
+            self.growing.unlink(missing_ok=True)
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is something to watch."""
+        try:
+            return self.file is not None or self.growing.stat().st_size > 0
+        except FileNotFoundError:  # it ended in this moment
+            return False
 
     @property
     def gone(self) -> bool:
@@ -61,9 +80,10 @@ class Growing:
         stream.growing.touch()
         with self._lock:
             ended = [each for each in self._streams.values() if each.ended]
+            for each in ended:
+                each.clear()
             for each in ended[: max(0, len(ended) - self._remembered)]:
                 del self._streams[each.id]
-                _delete(each.growing)
             self._streams[stream.id] = stream
         return stream
 
@@ -71,10 +91,3 @@ class Growing:
         """The video of this name; None where there is none."""
         with self._lock:
             return self._streams.get(id)
-
-
-def _delete(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except PermissionError:  # on Windows, while somebody is still reading; the folder is cleared at the next start
-        return

@@ -12,7 +12,7 @@ import numpy as np
 from . import pipeline
 from .avatar import Avatar
 from .blender import Blender
-from .finishing import NO_FINISH, Finish
+from .giving_way import GivingWay
 from .live_hearing import Hearing
 from .live_speech import Batch, Moment, Speech, Task
 from .models import Models
@@ -48,13 +48,12 @@ class Studio:
     Args:
         models: The networks.
         avatar: Who speaks.
-        finish: What is done to each painted face.
     """
 
-    def __init__(self, models: Models, avatar: Avatar, finish: Finish = NO_FINISH) -> None:
+    def __init__(self, models: Models, avatar: Avatar) -> None:
         self._models, self._avatar = models, avatar
         face = avatar.face
-        self._blender = Blender(models, face.frames, face.track, finish=finish, masks=face.masks)
+        self._blender = Blender(models, face.frames, face.track, masks=face.masks)
 
     def source(self, position: int) -> int:
         """The source frame at a position of the endless play; a clip that would end stays on its last frame."""
@@ -65,13 +64,13 @@ class Studio:
         """Begin to hear an utterance."""
         return Hearing(self._models.whisper, sound_rate, self._avatar.fps, self._models.release)
 
-    def rehearse(self, sound_rate: int) -> None:
-        """Paint a frame for nobody: what is loaded with the first one is then there."""
+    def rehearse(self, sound_rate: int, between: Callable[..., None]) -> None:
+        """Paint a frame for nobody: what is loaded with the first one is then there; ``between`` as in `paint`."""
         hearing = self.listen(sound_rate)
         hearing.push(np.zeros(sound_rate, np.float32))
         hearing.end()
         faces = np.flatnonzero(self._avatar.face.latents.present)[:1]
-        self._paint(hearing, range(len(faces)), faces.tolist(), lambda *_: None)
+        self._paint(hearing, range(len(faces)), faces.tolist(), between)
 
     def paint(self, batch: Batch, between: Callable[..., None]) -> np.ndarray:
         """Painted faces uint8 RGB (frames, 256, 256, 3); ``between`` may stop it between the networks."""
@@ -91,7 +90,7 @@ class Studio:
 
 
 class _InVain(Exception):
-    """The batch is of no use any more."""
+    """What is being painted is of no use any more."""
 
 
 class LiveSession:
@@ -111,8 +110,7 @@ class LiveSession:
         models: The networks.
         avatar: Who speaks; used by this session alone until it is closed.
         sound_rate: Hz of the sound.
-        turns: Shared by all sessions with these models: one batch at a time.
-        finish: What is done to each painted face.
+        turns: Shared by all sessions with these models: one batch at a time. A `GivingWay` is as good.
         clock: What time it is.
     """
 
@@ -121,13 +119,12 @@ class LiveSession:
         models: Models,
         avatar: Avatar,
         sound_rate: int,
-        turns: Turns,
-        finish: Finish = NO_FINISH,
+        turns: Turns | GivingWay,
         clock: Clock | None = None,
     ) -> None:
         self._clock = clock or RealClock()
         self._turns, self._sound_rate = turns, sound_rate
-        self._studio = Studio(models, avatar, finish)
+        self._studio = Studio(models, avatar)
         self._speech = Speech(lambda: self._studio.listen(sound_rate), avatar.fps, sound_rate, self._clock.now())
         self._changed = threading.Condition()  # guards all below and the speech
         self._closed = False
@@ -140,10 +137,10 @@ class LiveSession:
             thread.start()
 
     @property
-    def room(self) -> int:
-        """Samples that `push` would take now."""
+    def waiting(self) -> bool:
+        """Whether something of what was pushed is still to be spoken."""
         with self._changed:
-            return 0 if self._closed else self._speech.room
+            return self._speech.waiting
 
     def push(self, samples: np.ndarray) -> int:
         """Give sound to be spoken; does not wait.
@@ -218,13 +215,18 @@ class LiveSession:
                 self._changed.notify_all()
 
     def _paint(self) -> None:
-        with self._turns:
-            self._studio.rehearse(self._sound_rate)
+        try:
+            with self._turns:
+                self._require_open()
+                self._studio.rehearse(self._sound_rate, self._require_open)
+        except _InVain:
+            return
         while batch := self._await(self._speech.plan, self._speech.patience):
-            begun = self._clock.now()
+            begun = self._clock.now() - self._turns.waited
 
             def between(*_, epoch: int = batch.epoch) -> None:
-                if self._closed or self._speech.epoch != epoch:
+                self._require_open()
+                if self._speech.epoch != epoch:
                     raise _InVain
 
             try:
@@ -234,9 +236,13 @@ class LiveSession:
             except _InVain:
                 continue
             with self._changed:
-                now = self._clock.now()
-                self._speech.painted(batch, faces, now - begun)
+                # Time in which the turns gave way tells nothing of the next batch.
+                self._speech.painted(batch, faces, self._clock.now() - self._turns.waited - begun)
                 self._changed.notify_all()
+
+    def _require_open(self, *_) -> None:
+        if self._closed:
+            raise _InVain
 
     def _compose(self) -> None:
         while task := self._await(lambda now: self._speech.task(), lambda now: None):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -31,7 +31,7 @@ class Limits:
         handshakes: Connections that have not opened a session yet.
         message: Bytes of one message.
         opening: Seconds to the first message.
-        idle: Seconds between messages; an empty binary one counts.
+        idle: Seconds without a message (an empty binary one counts) in which there is nothing to speak.
         backlog: Seconds of sound that may wait for its turn.
         parting: Seconds for the last messages to a client that does not read.
         heartbeat: Seconds between the pings by which a client that has vanished is noticed.
@@ -57,6 +57,13 @@ class Busy(MuseTalkError):
 def too_many(sessions: int) -> Busy:
     """The error for it."""
     return Busy(f"All {sessions} live sessions are in use.", "Close one, or try again later.")
+
+
+def too_many_handshakes(handshakes: int) -> Busy:
+    """The error for it."""
+    return Busy(
+        f"{handshakes} connections have not opened a session yet.", "Send an open message, or try again later."
+    )
 
 
 class Connection:
@@ -102,7 +109,11 @@ class Connection:
 
     async def _first(self) -> OpenRequest | None:
         """What the client wants; None where it leaves before it says so."""
-        message = await self._receive(self._limits.opening, "No open message came", "Send it at once.")
+        opening = self._limits.opening
+        try:
+            message = await asyncio.wait_for(self._socket.receive(), opening)
+        except asyncio.TimeoutError:
+            raise InputError(f"No open message came for {opening:g} s.", "Send it at once.") from None
         if message.type is WSMsgType.TEXT:
             return read_open(message.data)
         if message.type is WSMsgType.BINARY:
@@ -125,7 +136,6 @@ class Connection:
         ).start()
         answer = {
             "type": "opened",
-            "session": secrets.token_urlsafe(24),
             "width": video.width,
             "height": video.height,
             "fps": str(opened.fps),
@@ -174,9 +184,7 @@ class Connection:
     async def _listen(self, backlog: Backlog) -> None:
         """Everything from the client, until it closes or goes."""
         while True:
-            message = await self._receive(
-                self._limits.idle, "Nothing came", "Send sound, or an empty binary message to stay connected."
-            )
+            message = await self._next(backlog)
             if message.type is WSMsgType.BINARY:
                 backlog.add(read_sound(message.data))
             elif message.type is WSMsgType.TEXT:
@@ -187,11 +195,17 @@ class Connection:
             else:
                 return
 
-    async def _receive(self, seconds: float, what: str, remedy: str) -> WSMessage:
-        try:
-            return await asyncio.wait_for(self._socket.receive(), seconds)
-        except asyncio.TimeoutError:
-            raise InputError(f"{what} for {seconds:g} s.", remedy) from None
+    async def _next(self, backlog: Backlog) -> WSMessage:
+        idle, begun = self._limits.idle, time.monotonic()
+        while (left := max(begun, backlog.busy_at) + idle - time.monotonic()) > 0:
+            try:
+                return await asyncio.wait_for(self._socket.receive(), left)
+            except asyncio.TimeoutError:
+                continue  # it may have spoken meanwhile
+        raise InputError(
+            f"Nothing came for {idle:g} s, and there was nothing to speak.",
+            "Send sound, or an empty binary message to stay connected.",
+        )
 
     async def _part(self, code: int, error: MuseTalkError | None) -> bool:
         try:

@@ -22,6 +22,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from fractions import Fraction
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -131,6 +132,17 @@ class _SlidingRows:
         self._known = start // _ROW + (count if complete else (len(sound) - _REACH) // _ROW + 1)
 
 
+_REACHED = 10  # samples of the slower rate on either side
+
+
+@lru_cache
+def _filter(slower: int) -> np.ndarray:
+    """SciPy's own filter for `resample_poly`, at the common multiple of both rates: ``slower`` times the slower."""
+    from scipy.signal import firwin
+
+    return firwin(2 * _REACHED * slower + 1, 1 / slower, window=("kaiser", 5.0))
+
+
 class Resampler:
     """A stream to 16 kHz: the same samples as `audio.to_mono_16k` gives for the whole, however it is cut.
 
@@ -139,15 +151,11 @@ class Resampler:
     """
 
     def __init__(self, rate: int) -> None:
-        from scipy.signal import firwin
-
         ratio = Fraction(SAMPLE_RATE, rate)
         self._up, self._down = ratio.numerator, ratio.denominator
         slower = max(self._up, self._down)
-        # SciPy's own filter for `resample_poly`, made once; it reaches so far in samples of the common multiple
-        # of both rates.
-        self._reach = 10 * slower if slower > 1 else 0
-        self._filter = firwin(2 * self._reach + 1, 1 / slower, window=("kaiser", 5.0)) if slower > 1 else None
+        self._reach = _REACHED * slower if slower > 1 else 0
+        self._filter = _filter(slower) if slower > 1 else None
         self._buffer = np.zeros(0)
         self._start = 0  # index of the buffer's first sample, a multiple of `_down`
         self._done = 0  # samples given

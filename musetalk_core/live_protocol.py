@@ -1,8 +1,8 @@
 """What a client of a live session may say, and how its messages are read.
 
-The client's first message is ``{"type": "open", "avatar": NAME, "sample_rate": HZ}`` (8000 to 48000; "precision" may
-be added). The answer is ``{"type": "opened", "session", "width", "height", "fps", "mime"}``: size in pixels, the rate
-as "25" or "30000/1001", and what a browser's MediaSource needs to be told. From then on
+The client's first message is ``{"type": "open", "avatar": NAME, "sample_rate": HZ}`` (one of `SOUND_RATES`). The
+answer is ``{"type": "opened", "width", "height", "fps", "mime"}``: size in pixels, the rate as "25" or "30000/1001",
+and what a browser's MediaSource needs to be told. From then on
 
 - the client sends sound in binary messages (16-bit little-endian PCM, mono; an empty one keeps the session open), and
   ``{"type": "flush"}`` (the utterance ends here), ``{"type": "interrupt"}`` (say nothing of what I sent) or
@@ -12,7 +12,8 @@ as "25" or "30000/1001", and what a browser's MediaSource needs to be told. From
   whenever that changes. A client that reads slowly makes its session wait: what it is shown comes later, nothing
   piles up.
 
-Whatever goes wrong ends the session, with ``{"type": "error", "message", "cause", "remedy"}`` and a close code: 1008
+A client that sends nothing for a minute in which there is nothing to speak is taken to have gone. Whatever goes wrong
+ends the session, with ``{"type": "error", "message", "cause", "remedy"}`` and a close code: 1008
 the client's mistake, or it was silent for too long; 1009 a message too big (without the text); 1013 too many
 sessions; 1011 the server's fault.
 """
@@ -30,7 +31,7 @@ import numpy as np
 from .errors import InputError
 from .video_look import VideoLook
 
-SOUND_RATES = range(8000, 48001)
+SOUND_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 COMMANDS = ("flush", "interrupt", "close")
 
 
@@ -41,12 +42,10 @@ class OpenRequest:
     Attributes:
         avatar: Name of the prepared avatar.
         sample_rate: Of the sound that will come, Hz.
-        precision: Of the networks; "auto" leaves it to the server.
     """
 
     avatar: str
     sample_rate: int
-    precision: str = "auto"
 
 
 class Moment(Protocol):
@@ -65,6 +64,9 @@ class Session(Protocol):
     def interrupt(self) -> None: ...
     def close(self) -> None: ...
     def __iter__(self) -> Iterator[Moment]: ...
+
+    @property
+    def waiting(self) -> bool: ...  # whether it has something to speak
 
 
 @dataclass(frozen=True)
@@ -105,17 +107,15 @@ def read_open(text: str) -> OpenRequest:
     message = _read(text)
     if message["type"] != "open":
         raise InputError(f"The first message is of type {message['type']!r}.", "Send an open message first.")
-    avatar, rate, precision = message.get("avatar"), message.get("sample_rate"), message.get("precision", "auto")
+    avatar, rate = message.get("avatar"), message.get("sample_rate")
     if not isinstance(avatar, str):
         raise InputError("The open message names no avatar.", "Give the name of one that /musetalk/avatars lists.")
     if type(rate) is not int or rate not in SOUND_RATES:
         raise InputError(
-            f"The sample_rate {rate!r} is no whole number of Hz from {SOUND_RATES[0]} to {SOUND_RATES[-1]}.",
-            "Send the sound at such a rate.",
+            f"The sample_rate {rate!r} is not taken.",
+            f"Send the sound at one of these, in Hz: {', '.join(map(str, SOUND_RATES))}.",
         )
-    if not isinstance(precision, str):
-        raise InputError(f"There is no precision {precision!r}.", "Leave it out, or ask for auto.")
-    return OpenRequest(avatar, rate, precision)
+    return OpenRequest(avatar, rate)
 
 
 def read_command(text: str) -> str:

@@ -12,14 +12,15 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
-from typing import Any
+from typing import Any, BinaryIO
 
 from aiohttp import web
 
 from .errors import MuseTalkError
 from .growing import Growing, Stream
-from .live_connection import LIMITS, Connection, Limits, too_many
+from .live_connection import LIMITS, Connection, Limits, too_many, too_many_handshakes
 from .live_protocol import OpenSession
 
 _BLOCK = 1 << 16  # bytes
@@ -59,7 +60,7 @@ class LiveServer:
         try:
             found = await asyncio.to_thread(self._list_avatars)
         except MuseTalkError as error:
-            return _refusal(500, error.cause, error.remedy)
+            return refusal(500, error)
         return web.json_response([asdict(each) for each in found], dumps=lambda value: json.dumps(value, default=str))
 
     async def video(self, request: web.Request) -> web.StreamResponse:
@@ -67,18 +68,20 @@ class LiveServer:
         name = request.match_info["name"]
         stream = self._streams.find(name.removesuffix(_SUFFIX)) if name.endswith(_SUFFIX) else None
         if stream is None or stream.gone:
-            return _refusal(404, "There is no such video, or not any more.", "Run the graph again.")
+            return refusal(404, MuseTalkError("There is no such video, or not any more.", "Run the graph again."))
         if stream.file is not None:
             return web.FileResponse(stream.file, headers={"Content-Type": "video/mp4", "Cache-Control": "no-cache"})
         response = web.StreamResponse(
             headers={"Content-Type": "video/mp4", "Cache-Control": "no-store", "Accept-Ranges": "none"}
         )
-        await response.prepare(request)
-        if request.method != "HEAD":
-            try:
-                await _send_growing(stream, request, response)
-            except ConnectionError:  # the client has gone
-                return response
+        try:
+            file = stream.growing.open("rb")
+        except FileNotFoundError:  # it ended in this moment
+            return await self.video(request)
+        with file, suppress(ConnectionError):  # the client may go
+            await response.prepare(request)
+            if request.method != "HEAD":
+                await _send_growing(stream, file, request, response)
         return response
 
     async def session(self, request: web.Request) -> web.StreamResponse:
@@ -86,10 +89,12 @@ class LiveServer:
         limits = self._limits
         socket = web.WebSocketResponse(max_msg_size=limits.message, heartbeat=limits.heartbeat, compress=False)
         if not socket.can_prepare(request):
-            return _refusal(400, "This address is a WebSocket.", "Connect to it with ws:// or wss://.")
-        if self._sessions >= limits.sessions or self._handshakes >= limits.handshakes:
-            error = too_many(limits.sessions)
-            return _refusal(503, error.cause, error.remedy)
+            error = MuseTalkError("This address is a WebSocket.", "Connect to it with ws:// or wss://.")
+            return refusal(400, error)
+        if self._sessions >= limits.sessions:
+            return refusal(503, too_many(limits.sessions))
+        if self._handshakes >= limits.handshakes:
+            return refusal(503, too_many_handshakes(limits.handshakes))
         self._handshakes += 1
         opened = False
 
@@ -116,19 +121,19 @@ class LiveServer:
         return socket
 
 
-async def _send_growing(stream: Stream, request: web.Request, response: web.StreamResponse) -> None:
+async def _send_growing(stream: Stream, file: BinaryIO, request: web.Request, response: web.StreamResponse) -> None:
     """Sends what is there and what comes, until nothing more does or nobody listens."""
-    with stream.growing.open("rb") as file:
-        while request.transport is not None and not request.transport.is_closing():
-            ended = stream.ended  # asked before reading: what was written before it ended is read
-            if data := file.read(_BLOCK):
-                await response.write(data)
-            elif ended:
-                await response.write_eof()
-                return
-            else:
-                await asyncio.sleep(_LOOK_AGAIN)
+    while request.transport is not None and not request.transport.is_closing():
+        ended = stream.ended  # asked before reading: what was written before it ended is read
+        if data := file.read(_BLOCK):
+            await response.write(data)
+        elif ended:
+            await response.write_eof()
+            return
+        else:
+            await asyncio.sleep(_LOOK_AGAIN)
 
 
-def _refusal(status: int, cause: str, remedy: str) -> web.Response:
-    return web.json_response({"error": cause, "remedy": remedy}, status=status)
+def refusal(status: int, error: MuseTalkError) -> web.Response:
+    """The JSON answer to a request that goes wrong."""
+    return web.json_response({"error": error.cause, "remedy": error.remedy}, status=status)

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property
 
 import numpy as np
 
@@ -42,13 +43,18 @@ class Moment:
 class _Utterance:
     """Sound between two pauses; its counts are of samples and frames since it began."""
 
-    hearing: Hearing
+    listen: Callable[[], Hearing]
     unheard: list[np.ndarray] = field(default_factory=list)
     sound: deque[np.ndarray] = field(default_factory=deque)  # that was not shown yet
     pushed: int = 0
     ended: bool = False
     planned: int = 0  # frames given to be painted
     shown: int = 0  # frames
+
+    @cached_property
+    def hearing(self) -> Hearing:
+        """Made by whom it is asked for first, which is never the one who pushes: it takes time."""
+        return self.listen()
 
     def push(self, samples: np.ndarray) -> None:
         self.unheard.append(samples)
@@ -146,7 +152,11 @@ class Speech:
     # Sound
 
     @property
-    def room(self) -> int:
+    def waiting(self) -> bool:
+        """Whether there is sound that was not shown yet, or an utterance that was not ended."""
+        return bool(self._utterances)
+
+    def _room(self) -> int:
         """Samples that would be taken now."""
         return max(0, ROOM * self._rate - sum(map(self._left, self._utterances)))
 
@@ -181,10 +191,10 @@ class Speech:
                 "The sound holds samples that are not finite numbers (NaN or infinity).",
                 "Check what makes it; a division by its zero peak is the usual cause.",
             )
-        samples = np.array(samples[: self.room], np.float32)  # a copy: the caller's buffer may be used again
+        samples = np.array(samples[: self._room()], np.float32)  # a copy: the caller's buffer may be used again
         if len(samples):
             if not self._utterances or self._utterances[-1].ended:
-                self._utterances.append(_Utterance(self._listen()))
+                self._utterances.append(_Utterance(self._listen))
             self._utterances[-1].push(samples)
             self._pushed_at = now
         return len(samples)

@@ -10,7 +10,12 @@ class Turns:
     """A fair lock, to be held (``with turns:``) for one batch: who came first is first served.
 
     An ordinary lock may be taken again and again by the thread that just gave it back.
+
+    Attributes:
+        waited: Seconds in which whoever has these turns gave way to something else; here none.
     """
+
+    waited = 0.0
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -287,8 +287,11 @@ def web_routes() -> web.RouteTableDef:
 
 
 def graph_running() -> bool:
-    """Whether the host is executing a graph."""
-    return bool(PromptServer.instance.prompt_queue.currently_running)
+    """Whether the host is executing a graph or will be at once, as one waits in its queue.
+
+    What else uses the memory manager is not seen: "Unload models" with no graph in the queue.
+    """
+    return PromptServer.instance.prompt_queue.get_tasks_remaining() > 0
 
 
 @functools.cache
@@ -321,8 +324,7 @@ def growing_video(node_id: str, path: Path) -> Iterator[Stream]:
 
 
 async def _announce(node_id: str, stream: Stream, client_id: str) -> None:
-    while not stream.growing.stat().st_size:
-        if stream.ended:
-            return
+    while not (stream.begun or stream.gone):
         await asyncio.sleep(_LOOK_AGAIN)
-    PromptServer.instance.send_sync(_LIVE_EVENT, {"node": node_id, "id": stream.id}, client_id)
+    if not stream.gone:
+        PromptServer.instance.send_sync(_LIVE_EVENT, {"node": node_id, "id": stream.id}, client_id)

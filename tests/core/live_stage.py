@@ -86,7 +86,7 @@ class Stage:
         self.shown: list[Shown] = []
         self.batches: list[int] = []
         self._batch: Batch | None = None
-        self._done_at = 0.0
+        self._seconds = self._done_at = 0.0
         self.looks = True  # whether there is one who takes the moments
 
     def _listen(self) -> Ears:
@@ -95,9 +95,7 @@ class Stage:
 
     def push(self, seconds: float) -> int:
         samples = np.arange(self.pushed + 1, self.pushed + 1 + int(seconds * self.rate), dtype=np.float32)
-        room = self.speech.room
         taken = self.speech.push(samples, self.now)
-        assert taken == min(room, len(samples))
         self.pushed += taken
         self.waiting = np.append(self.waiting, samples[:taken])
         return taken
@@ -115,13 +113,14 @@ class Stage:
         if self._batch and self.now >= self._done_at:
             number, frames = self._batch.utterance.hearing.number, self._batch.frames
             faces = np.array([(number, frame) for frame in frames])
-            self.speech.painted(self._batch, faces, self._cost(len(frames)))
+            self.speech.painted(self._batch, faces, self._seconds)
             self._batch = None
         if self._batch is None:
             self._batch = self.speech.plan(self.now)
             if self._batch:
                 self.batches.append(len(self._batch.frames))
-                self._done_at = self.now + self._cost(self.batches[-1])
+                self._seconds = self._cost(self.batches[-1])
+                self._done_at = self.now + self._seconds
         for _ in range(2):  # pictures a tick
             task = self.speech.task()
             if task:

@@ -60,6 +60,10 @@ class StandInSession:
         self._closed.set()
 
     @property
+    def waiting(self) -> bool:
+        return len(self.queued) > 0
+
+    @property
     def closed(self) -> bool:
         return self._closed.is_set()
 

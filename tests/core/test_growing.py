@@ -65,6 +65,7 @@ def test_a_finished_video_is_a_file_in_which_one_can_seek(streams: Growing, tmp_
     write(stream.growing, b"fragments")
     (tmp_path / "whole.mp4").write_bytes(b"0123456789")
     stream.finished(tmp_path / "whole.mp4")
+    assert stream.begun and not stream.growing.exists()
 
     async def scenario(client: TestClient) -> None:
         address = f"/musetalk/live/{stream.id}.mp4"
@@ -100,6 +101,38 @@ def test_a_video_that_broke_off_ends_and_is_not_there_any_more(streams: Growing)
         stream.failed()
         assert await watching.read() == b"so far"
         assert (await client.get(f"/musetalk/live/{stream.id}.mp4")).status == 404
+        assert stream.gone and not stream.begun and not stream.growing.exists()
+
+    ask(streams, scenario)
+
+
+def test_what_cannot_be_deleted_yet_is_deleted_with_the_next(streams: Growing, monkeypatch) -> None:
+    def in_use(*_, **__) -> None:
+        raise PermissionError
+
+    stream = streams.new()
+    with monkeypatch.context() as windows:
+        windows.setattr(Path, "unlink", in_use)
+        stream.failed()
+    assert stream.growing.exists()
+    streams.new()
+    assert not stream.growing.exists()
+
+
+def test_who_asks_in_the_moment_in_which_it_ends_gets_the_file(streams: Growing, tmp_path: Path) -> None:
+    stream = streams.new()
+    (tmp_path / "whole.mp4").write_bytes(b"finished")
+
+    class Ending(type(stream.growing)):
+        def open(self, *args, **more):
+            stream.finished(tmp_path / "whole.mp4")
+            return super().open(*args, **more)
+
+    stream.growing = Ending(stream.growing)
+
+    async def scenario(client: TestClient) -> None:
+        answer = await client.get(f"/musetalk/live/{stream.id}.mp4")
+        assert await answer.read() == b"finished"
 
     ask(streams, scenario)
 
@@ -141,5 +174,4 @@ def test_the_oldest_that_have_ended_are_forgotten_and_deleted(streams: Growing, 
         stream.failed()
     streams.new()
     assert [streams.find(stream.id) is not None for stream in [running, *ended]] == [True, *[False] * 3, *[True] * 2]
-    assert [stream.growing.exists() for stream in [running, *ended]] == [True, *[False] * 3, *[True] * 2]
     assert len({running.id, *(stream.id for stream in ended)}) == 6 and all(len(s.id) >= 22 for s in ended)

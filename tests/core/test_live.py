@@ -14,7 +14,9 @@ import torch
 
 from musetalk_core import pipeline
 from musetalk_core.avatar import Avatar
+from musetalk_core.giving_way import GivingWay
 from musetalk_core.live import LiveSession, Moment
+from musetalk_core.live_speech import Speech
 from musetalk_core.speaking import encoded_on_demand
 from musetalk_core.turns import Turns
 from tests.core.jobs import BOX, MOUTH, SIZE, Listeners, bursts, face_film, number_of, numbered, open_mouth
@@ -131,9 +133,9 @@ def test_synthetic_weights_are_told_also_in_idleness() -> None:
 def test_room_is_for_ten_seconds_and_comes_again() -> None:
     with closing(session(clock=HandClock())) as live:
         sound = np.full(RATE * 15, 0.1, np.float32)
-        assert live.push(sound) == 10 * RATE and live.push(sound) == live.room == 0
+        assert live.push(sound) == 10 * RATE and live.push(sound) == 0
         moments = watch_until_speaking(live)
-        assert live.room == sum(len(one.sound) for one in moments if one.speaking)
+        assert live.push(sound) == sum(len(one.sound) for one in moments if one.speaking)
 
 
 def watch_until_speaking(live: LiveSession) -> list[Moment]:
@@ -191,7 +193,8 @@ def test_an_interruption_empties_what_is_painted_already() -> None:
         live.push(np.full(RATE * 5, 0.1, np.float32))
         watch_until_speaking(live)
         live.interrupt()
-        assert not any(live._next().speaking for _ in range(20)) and live.room == 10 * RATE
+        assert not any(live._next().speaking for _ in range(20)) and not live.waiting
+        assert live.push(np.full(RATE * 15, 0.1, np.float32)) == 10 * RATE
 
 
 def test_two_sessions_at_once_paint_one_batch_at_a_time() -> None:
@@ -245,7 +248,66 @@ def test_what_goes_wrong_is_raised_to_who_looks_on() -> None:
     live.push(np.full(RATE, 0.1, np.float32))
     with pytest.raises(torch.cuda.OutOfMemoryError, match="no memory"):
         list(moments)
-    assert not threads() and live.push(np.zeros(10, np.float32)) == live.room == 0
+    assert not threads() and live.push(np.zeros(10, np.float32)) == 0
+
+
+def test_what_gives_way_for_long_does_not_seem_slow(monkeypatch) -> None:
+    busy, measured = threading.Event(), []
+    turns, models = GivingWay(Turns(), busy.is_set), Listeners()
+    with closing(session(models, turns=turns)) as live:
+        moments = iter(live)
+        unet = models.networks.unet.forward
+        monkeypatch.setattr(Speech, "painted", lambda self, batch, faces, seconds: measured.append(seconds))
+        while not sum(models.networks.vae.decoded):  # the rehearsal
+            next(moments)
+
+        def interrupted(*args, **more):
+            busy.set()
+            threading.Timer(2, busy.clear).start()
+            turns.give_way()  # as where the next network is asked for
+            return unet(*args, **more)
+
+        models.networks.unet.forward = interrupted
+        live.push(np.full(RATE, 0.1, np.float32))
+        while not measured:
+            assert not next(moments).speaking
+    assert 0 <= measured[0] < 2
+
+
+def test_a_session_closed_before_its_turn_paints_nothing() -> None:
+    models, turns = Listeners(), Turns()
+    with turns:
+        live = session(models, turns=turns)
+        closer = threading.Thread(target=live.close)
+        closer.start()
+        while not live._closed:
+            time.sleep(0.001)
+    closer.join()
+    assert not models.networks.unet.batches and not threads()
+
+
+def test_a_session_closed_in_the_rehearsal_ends_with_the_network_that_computes() -> None:
+    models = Listeners()
+    gate = Gate(models)
+    gate.close()
+    live = session(models)
+    assert gate.entered.wait(10)
+    closer = threading.Thread(target=live.close)
+    closer.start()
+    while not live._closed:
+        time.sleep(0.001)
+    gate.open()
+    closer.join()
+    assert not models.networks.vae.decoded and list(live) == []
+
+
+def test_pushing_prepares_nothing() -> None:
+    """It is called where nothing may take time; what hears is made where it is needed."""
+    turns = GivingWay(Turns(), lambda: True)
+    with closing(session(turns=turns)) as live:
+        live._studio.listen = None
+        assert live.push(np.full(RATE, 0.1, np.float32)) == RATE and live.waiting
+        turns.leave()
 
 
 def test_closing_from_another_thread_ends_the_iteration() -> None:

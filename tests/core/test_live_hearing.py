@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import signal
 
 from musetalk_core import audio
 from musetalk_core.live_hearing import LOOK_AHEAD, Hearing, Resampler
@@ -45,6 +46,14 @@ def test_a_stream_is_resampled_like_the_whole_however_it_is_cut(rate: int, marks
     stream = Resampler(rate)
     parts = [stream.push(sound[part]) for part in cut(len(sound), marks)]
     np.testing.assert_array_equal(np.concatenate([*parts, stream.finish()]), audio.to_mono_16k(sound[None], rate))
+
+
+def test_what_a_rate_needs_is_made_once(monkeypatch) -> None:
+    made, firwin = [], signal.firwin
+    monkeypatch.setattr(signal, "firwin", lambda *args, **more: made.append(args) or firwin(*args, **more))
+    for _ in range(3):
+        Resampler(47123)
+    assert len(made) == 1
 
 
 @pytest.mark.parametrize("release", ["1.0", "1.5"])

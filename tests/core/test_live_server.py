@@ -133,7 +133,7 @@ def test_a_session_speaks_what_it_is_sent() -> None:
 
     async def scenario(client: TestClient) -> None:
         async with opened(client) as (socket, answer):
-            assert answer["type"] == "opened" and len(answer["session"]) >= 22
+            assert answer["type"] == "opened"
             assert (answer["width"], answer["height"], answer["fps"]) == (64, 48, "25")
             assert answer["mime"].startswith('video/mp4; codecs="avc1.')
             await socket.send_bytes(pcm(1)[:20000])
@@ -164,8 +164,7 @@ def test_two_sessions_at_once_are_apart() -> None:
     studio = StandInStudio()
 
     async def scenario(client: TestClient) -> None:
-        async with opened(client) as (one, first), opened(client, sample_rate=48000) as (two, second):
-            assert first["session"] != second["session"]
+        async with opened(client) as (one, _), opened(client, sample_rate=48000) as (two, _):
             await one.send_bytes(pcm(0.2))
             await until(one, speaking(False))
             await two.send_bytes(pcm(0.2, 48000))
@@ -223,7 +222,7 @@ def test_the_avatars_are_listed() -> None:
         ([json.dumps({**OPEN, "sample_rate": 7999})], "7999"),
         ([json.dumps({**OPEN, "sample_rate": 1e999})], "inf"),
         ([json.dumps({**OPEN, "sample_rate": True})], "True"),
-        ([json.dumps({**OPEN, "precision": 16})], "16"),
+        ([json.dumps({**OPEN, "sample_rate": 47999})], "47999"),
         ([json.dumps(OPEN), json.dumps(OPEN)], "open already"),
         ([json.dumps(OPEN), "{}"], "no JSON object"),
         ([json.dumps(OPEN), '{"type": "dance"}'], "'dance'"),
@@ -282,6 +281,60 @@ def test_who_says_nothing_is_not_waited_for() -> None:
             assert "1 s" in error["cause"] and code == 1008
 
     with_server(scenario, StandInStudio(), Limits(opening=0.2, idle=1))
+
+
+def test_who_listens_is_not_silent() -> None:
+    studio = StandInStudio(room=1600)
+    studio.held = True  # as while a graph runs: the sound waits, and is not spoken
+
+    async def scenario(client: TestClient) -> None:
+        async with opened(client) as (socket, _):
+            await socket.send_bytes(pcm(0.5))
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(farewell(socket), 1.2)
+            studio.sessions[0].held.clear()
+            await until(socket, speaking(True))
+            error, code = await farewell(socket)
+            assert "0.5 s" in error["cause"] and code == 1008
+
+    with_server(scenario, studio, Limits(idle=0.5))
+
+
+def test_a_microphone_may_wait_as_long_as_a_whole_answer() -> None:
+    studio, sound = StandInStudio(room=16000), pcm(30)
+    studio.held = True
+
+    async def scenario(client: TestClient) -> None:
+        async with opened(client) as (socket, _):
+            for i in range(1500):  # half a minute
+                await socket.send_bytes(sound[640 * i : 640 * (i + 1)])
+            await socket.send_json({"type": "flush"})
+            await socket.send_json({"type": "flush"})
+            studio.sessions[0].held.clear()
+            await until(socket, speaking(False))
+            await socket.send_json({"type": "close"})
+            assert await farewell(socket) == (None, 1000)
+
+    with_server(scenario, studio)
+    (session,) = studio.sessions
+    np.testing.assert_array_equal(np.concatenate(session.taken), np.frombuffer(sound, "<i2") / np.float32(32768))
+    assert session.events == ["flush after 480000", "leave", "close"]
+
+
+def test_words_without_sound_do_not_pile_up() -> None:
+    studio = StandInStudio(room=10)
+    studio.held = True
+
+    async def scenario(client: TestClient) -> None:
+        async with opened(client) as (socket, _):
+            await socket.send_bytes(pcm(0.1))
+            for _ in range(100):
+                await socket.send_bytes(b"\0\0")
+                await socket.send_json({"type": "flush"})
+            error, code = await farewell(socket)
+            assert "faster than it is spoken" in error["cause"] and code == 1008
+
+    with_server(scenario, studio, Limits(backlog=3))
 
 
 def test_a_session_that_ends_by_itself_is_closed() -> None:
@@ -412,7 +465,7 @@ def test_crowds_are_refused_and_leave_nothing() -> None:
 
         handshakes = [await client.ws_connect("/musetalk/session") for _ in range(3)]
         async with client.get("/musetalk/session", headers=UPGRADE_HEADERS) as answer:
-            assert answer.status == 503 and (await answer.json())["remedy"]
+            assert answer.status == 503 and "not opened" in (await answer.json())["error"]
         for socket in handshakes[:2]:
             await socket.send_json(OPEN)
             assert (await socket.receive_json())["type"] == "opened"

@@ -60,7 +60,7 @@ def test_nothing_is_lost_repeated_or_shown_with_another_sound(todo, timing, fixe
             stage.run(1)
     stage.run(0.5)
     assert not len(stage.waiting) and stage.shown[-1].frame is None
-    assert stage.speech.room == ROOM * rate
+    assert not stage.speech.waiting
     # Each utterance is shown frame by frame from its first, and each frame has the sound of its own time.
     count: dict[int, int] = {}
     begin: dict[int, float] = {}
@@ -73,6 +73,7 @@ def test_nothing_is_lost_repeated_or_shown_with_another_sound(todo, timing, fixe
     drift = stage.drift
     assert set(drift) <= {-1, 0, 1}
     assert all(off == 0 for off, one in zip(drift, stage.shown, strict=True) if one.frame is None)
+    assert stage.push(ROOM + 1) == ROOM * rate
 
 
 def test_speech_is_shown_as_soon_as_it_is_painted_and_the_source_plays_on() -> None:
@@ -130,6 +131,53 @@ def test_batches_that_take_long_are_begun_in_time() -> None:
     assert settled[-1].time - settled[0].time == pytest.approx(199 / FPS, abs=0.02)
 
 
+def test_one_batch_that_takes_very_long_slows_nothing_that_comes_later() -> None:
+    """The machine was busy with something else; what it takes to paint is as it was."""
+    more = [0.0]
+    stage = Stage(lambda size: 0.03 + 0.005 * size + more.pop())
+    for i in range(20):  # with whatever size the long one comes
+        more += [0.0] * 1000
+        stage.push(9)
+        stage.run(i / 5)
+        more.append(20.0)
+        stage.run(35)
+        assert not stage.speech.waiting
+        for _ in range(3):
+            said = len(stage.shown)
+            stage.push(2)
+            stage.speech.flush()
+            stage.run(3)
+            numbers = [i for i, one in enumerate(stage.shown) if one.moment.speaking and i >= said]
+            assert numbers == [*range(numbers[0], numbers[0] + 50)]
+            jumps = np.diff([one.position for one in stage.shown[said:]])
+            assert np.abs(jumps - 1).max() <= 1
+
+
+def test_the_first_frame_that_ever_was_painted_may_take_long() -> None:
+    more = [0.0] * 1000 + [20.0]
+    stage = Stage(lambda size: 0.02 + more.pop())
+    stage.push(0.5)
+    stage.run(25)
+    said = len(stage.shown)
+    stage.push(1)
+    stage.speech.flush()
+    stage.run(2)
+    jumps = np.diff([one.position for one in stage.shown[said:]])
+    assert np.abs(jumps - 1).max() <= 1
+
+
+def test_no_idle_frame_flashes_after_the_first_that_speaks() -> None:
+    stage = Stage(lambda size: 0.06 + 0.015 * size)  # one by one is too slow
+    stage.push(4)
+    stage.run(8)
+    said = len(stage.shown)
+    stage.push(2)
+    stage.speech.flush()
+    stage.run(4)
+    numbers = [i for i, one in enumerate(stage.shown) if one.moment.speaking and i >= said]
+    assert numbers == [*range(numbers[0], numbers[0] + 50)]
+
+
 def test_words_without_a_pause_between_them_keep_the_time() -> None:
     stage = Stage(fps=NTSC, rate=44100)
     for _ in range(100):
@@ -184,7 +232,7 @@ def test_an_interruption_cuts_all_that_waits_and_what_is_being_painted() -> None
     stage.interrupt()
     cut = stage.now
     stage.run(0.5)
-    assert all(one.frame is None for one in stage.shown if one.time > cut) and stage.speech.room == ROOM * stage.rate
+    assert all(one.frame is None for one in stage.shown if one.time > cut) and not stage.speech.waiting
     stage.push(0.4)
     stage.speech.flush()
     stage.run(2)
@@ -217,7 +265,7 @@ def test_sound_that_is_no_number_is_refused_and_none_of_it_taken() -> None:
     stage = Stage()
     with pytest.raises(InputError, match="not finite"):
         stage.speech.push(np.array([0, np.nan], np.float32), stage.now)
-    assert stage.speech.room == ROOM * stage.rate
+    assert stage.push(ROOM + 1) == ROOM * stage.rate
 
 
 def test_what_is_pushed_is_the_sessions_own() -> None:
