@@ -40,18 +40,24 @@ export class MaskPanel extends Panel {
     try {
       const answer = await api.fetchApi(`/musetalk/mask/${this.data.id}?${query}`, { signal: asked.signal });
       if (answer.status === 404) return this.remove(); // forgotten: until the next run
-      if (!answer.ok) return this.complain(await answer.json());
+      if (!answer.ok) return this.complain(`HTTP ${answer.status}`);
       const made = await answer.blob();
       if (asked.signal.aborted) return;
       URL.revokeObjectURL(this.picture.src);
       this.picture.src = URL.createObjectURL(made);
     } catch (error) {
-      if (error.name !== "AbortError") throw error;
+      if (error.name !== "AbortError") this.complain(error.message); // the host is not there
     }
   }
 
-  complain({ error, remedy }) {
-    this.note.textContent = `${error} ${remedy}`;
+  end() {
+    super.end();
+    this.asked?.abort();
+    URL.revokeObjectURL(this.picture.src);
+  }
+
+  complain(why) {
+    this.note.textContent = text("notDrawn", why);
     this.note.classList.add("warning");
   }
 }

@@ -3,30 +3,42 @@
 import { api } from "../../scripts/api.js";
 import { app } from "../../scripts/app.js";
 import { MaskPanel } from "./mask_panel.js";
+import { panels } from "./panel.js";
 import { Player } from "./player.js";
 import { ShiftPanel } from "./shift_panel.js";
 
 const PANELS = {
   MuseTalkDWPoseLandmarks: ["musetalk_shift", ShiftPanel],
   MuseTalkFaceParseBlend: ["musetalk_mask", MaskPanel],
+  MuseTalkAvatarSpeak: [null, Player],
 };
-const panels = new WeakMap(); // by node
-const latest = new Map(); // what a node's last run gave, since undo and other tabs make the node anew
+// What the nodes' last runs gave, by name, for each open workflow: undo and going to other tabs make the nodes anew,
+// and a copy of a workflow may have the ids of the original.
+const latest = new WeakMap();
+const loaded = []; // nodes whose workflow is not known yet
 
 function nameOf(node) {
   return `${node.graph?.id}/${node.id}/${node.type}`;
 }
 
-function panelOf(node, Kind) {
-  let panel = panels.get(node);
-  if (!panel || !node.widgets.includes(panel.widget)) panels.set(node, (panel = new Kind(node)));
-  return panel;
+function show(node, data) {
+  const [, Kind] = PANELS[node.type];
+  (panels.get(node) ?? new Kind(node)).show(data);
 }
 
-function showLatest(node) {
-  const [, Kind] = PANELS[node.type] ?? [];
-  const data = latest.get(nameOf(node));
-  if (data) panelOf(node, Kind).show(data);
+function showNew(node, data) {
+  const workflow = app.extensionManager.workflow.activeWorkflow;
+  if (!latest.has(workflow)) latest.set(workflow, new Map());
+  latest.get(workflow).set(nameOf(node), data);
+  show(node, data);
+}
+
+function showLatest() {
+  const known = latest.get(app.extensionManager.workflow.activeWorkflow);
+  for (const node of loaded.splice(0)) {
+    const data = known?.get(nameOf(node));
+    if (data) show(node, data);
+  }
 }
 
 /** A node by the id under which it runs, "7", or "3:7" inside of the subgraph at node 3. */
@@ -43,7 +55,12 @@ app.registerExtension({
   setup() {
     api.addEventListener("musetalk.live", ({ detail }) => {
       const node = nodeOf(detail.node);
-      if (node) panelOf(node, Player).show(detail.id);
+      // Another graph may have come to the screen since the run began.
+      if (node?.type === "MuseTalkAvatarSpeak") showNew(node, detail);
+    });
+    // Undo and tabs, too, end with this; only then is it known which workflow has been loaded.
+    app.extensionManager.workflow.$onAction(({ name, after }) => {
+      if (name === "openWorkflow") after(showLatest);
     });
   },
 
@@ -53,11 +70,11 @@ app.registerExtension({
     const before = node.onExecuted;
     node.onExecuted = function (given) {
       before?.call(this, given);
-      if (!given?.[output]) return;
-      latest.set(nameOf(this), given[output][0]);
-      showLatest(this);
+      if (given?.[output]) showNew(this, given[output][0]);
     };
   },
 
-  loadedGraphNode: showLatest,
+  loadedGraphNode(node) {
+    if (PANELS[node.type]) loaded.push(node);
+  },
 });

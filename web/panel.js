@@ -49,9 +49,24 @@ function after(object, method, also) {
   };
 }
 
+/** The panel of each node that has had one; null where it was taken away. */
+export const panels = new WeakMap();
+
+/** Let a node tell its panel, whichever it is then, of what happens to it. */
+function connect(node) {
+  const tell = (what) => panels.get(node)?.[what]();
+  after(node, "onRemoved", () => tell("end"));
+  for (const method of ["onConnectionsChange", "onDrawForeground"]) after(node, method, () => tell("refresh"));
+  for (const widget of node.widgets) after(widget, "callback", () => tell("refresh"));
+  after(node, "onSerialize", (saved) => {
+    const grown = panels.get(node)?.grown;
+    if (grown) saved.size = [saved.size[0], saved.size[1] - grown];
+  });
+}
+
 export class Panel {
   /**
-   * @param node The host's node
+   * @param node The host's node; it has no panel
    * @param name Of the host's widget
    * @param smallest Its least height, px
    */
@@ -59,8 +74,9 @@ export class Panel {
     if (!document.getElementById("musetalk-style")) {
       document.head.append(Object.assign(element("style"), { id: "musetalk-style", textContent: CSS }));
     }
+    if (!panels.has(node)) connect(node);
+    panels.set(node, this);
     this.node = node;
-    this.grown = 0;
     this.root = element("div", "musetalk-panel");
     this.root.style.minHeight = `${smallest - 20}px`; // the host keeps 10 px above and below
     this.widget = node.addDOMWidget(name, "musetalk_panel", this.root, {
@@ -75,13 +91,6 @@ export class Panel {
     this.replacePreview();
     this.resizes = new ResizeObserver(() => this.refresh());
     this.resizes.observe(this.root);
-    after(node, "onRemoved", () => this.resizes.disconnect());
-    after(node, "onConnectionsChange", () => this.refresh());
-    after(node, "onDrawForeground", () => this.refresh());
-    after(node, "onSerialize", (saved) => {
-      if (this.grown) saved.size = [saved.size[0], saved.size[1] - this.grown];
-    });
-    for (const widget of node.widgets) after(widget, "callback", () => this.refresh());
   }
 
   /** The panel stands where the host shows pictures while a node runs; both would lie over each other. */
@@ -92,24 +101,36 @@ export class Panel {
     Object.defineProperty(node, "imgs", { configurable: true, get: () => undefined, set: () => {} });
   }
 
-  /** Make room in the node for a height of px, once. */
+  /** How much of the node's height was made for the panel, px; none where a hand has set it since. */
+  get grown() {
+    return this.node.size[1] === this.fitted ? this.fitted - this.own : 0;
+  }
+
+  /** Give the node the height that a panel of px needs, and at least its own; not where a hand has set it since. */
   growFor(height) {
     const [width, now] = this.node.size;
+    if (this.fitted && now !== this.fitted) return;
+    this.own = now - this.grown;
     const needed = this.node.computeSize()[1] - this.smallest + Math.max(height, this.smallest);
-    if (this.grown || needed <= now) return;
-    this.grown = needed - now;
-    this.node.setSize([width, needed]);
+    this.fitted = Math.max(this.own, Math.round(needed));
+    this.node.setSize([width, this.fitted]);
     this.node.graph?.setDirtyCanvas(true, true);
+  }
+
+  /** The node goes, or the panel. */
+  end() {
+    this.resizes.disconnect();
   }
 
   /** Take the panel away, and the room made for it. */
   remove() {
-    this.resizes.disconnect();
+    this.end();
+    panels.set(this.node, null);
+    const [width, height] = this.node.size;
+    const own = height - this.grown;
     this.node.removeWidget(this.widget);
     delete this.node.imgs;
-    this.node.setSize([this.node.size[0], this.node.size[1] - this.grown]);
-    this.grown = 0;
-    this.refresh = () => {};
+    this.node.setSize([width, own]);
     this.node.graph?.setDirtyCanvas(true, true);
   }
 

@@ -20,6 +20,7 @@ const TEXTS = {
     frame: "frame {0}",
     replaced: "replaced by the painted face",
     mask: "The face with what is replaced in colour",
+    notDrawn: "The mask could not be drawn: {0}. Run the graph again.",
     playing: "MuseTalk: the video while it is being made",
   },
   zh: {
@@ -39,6 +40,7 @@ const TEXTS = {
     frame: "第 {0} 帧",
     replaced: "由重绘的人脸替换",
     mask: "人脸，着色处会被替换",
+    notDrawn: "无法绘制遮罩：{0}。请重新运行。",
     playing: "MuseTalk：正在生成的视频",
   },
 };

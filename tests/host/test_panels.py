@@ -17,6 +17,7 @@ from tests.host.graphs import SYNTHETIC
 
 EXAMPLE = REPOSITORY / "example_workflows" / "MuseTalk picture speaks.json"
 LANDMARKS, BLEND, OPTIONS = "MuseTalkDWPoseLandmarks", "MuseTalkFaceParseBlend", "MuseTalkFaceOptions"
+NODE = "(kind) => window.app.graph._nodes.find((node) => node.type === kind)"
 HANDLE, MASK = ".musetalk-handle", ".musetalk-stage img"
 SIZE = 512  # px of the sample's picture
 
@@ -302,23 +303,32 @@ def test_panels_follow_language_and_theme(frontend, panel):
         frontend.set("Comfy.ColorPalette", "dark")
 
 
-def test_a_video_plays_in_its_node_while_it_is_made(frontend):
-    asked = []
-    frontend.page.route("**/musetalk/live/*", lambda route: (asked.append(route.request.url), route.abort()))
-    frontend.page.evaluate(
-        """async (kind) => {
-            const node = window.app.graph._nodes.find((node) => node.type === kind);
-            const { api } = await import('/scripts/api.js');
-            const detail = { node: String(node.id), id: 'abc_-1' };
-            api.dispatchEvent(new CustomEvent('musetalk.live', { detail }));
-        }""",
-        "SaveVideo",
-    )
-    frontend.page.wait_for_selector(".musetalk-panel video", state="attached")
-    frontend.page.wait_for_timeout(300)
-    video = frontend.page.locator(".musetalk-panel video")
-    assert asked and asked[0].endswith("/musetalk/live/abc_-1.mp4")
-    assert video.evaluate("(v) => v.controls && v.playsInline && !v.muted && v.autoplay")
+def test_a_mask_that_cannot_be_drawn_is_said_in_the_panel(frontend):
+    frontend.look_at(BLEND)
+    errors = []
+    frontend.page.on("pageerror", lambda error: errors.append(error))
+    mode = frontend.widget(BLEND, "mask_mode")
+    frontend.page.route("**/musetalk/mask/*", lambda route: route.fulfill(status=502, body="<html>Bad gateway</html>"))
+    frontend.turn(BLEND, "mask_mode", "as the release")
+    frontend.page.wait_for_selector(".note.warning")
+    assert "502" in frontend.page.locator(".note.warning").inner_text()
+    frontend.page.unroute("**/musetalk/mask/*")
+    frontend.turn(BLEND, "mask_mode", mode)
+    frontend.page.wait_for_selector(".note.warning", state="detached")
+    assert not errors
+
+
+def test_a_mask_that_is_forgotten_takes_its_panel_away_until_the_next_run(frontend):
+    methods = f"(() => {{ const node = ({NODE})('{BLEND}'); return node.onDrawForeground === window.drawn; }})()"
+    frontend.page.evaluate(f"() => {{ window.drawn = ({NODE})('{BLEND}').onDrawForeground; }}")
+    for _ in range(2):
+        picture = frontend.page.locator(MASK).get_attribute("src")
+        frontend.page.evaluate(f"({NODE})('{BLEND}').onExecuted({{ musetalk_mask: [{{ id: 'forgotten' }}] }})")
+        frontend.page.wait_for_selector(MASK, state="detached")
+        assert frontend.page.evaluate("(url) => fetch(url).then(() => 'kept', () => 'gone')", picture) == "gone"
+        frontend.turn(LANDMARKS, "smoothing", next(_smoothings))
+        run_example(frontend)
+    assert frontend.page.evaluate(methods), "the node is not burdened with each panel it has had"
 
 
 def test_page_loaded_again_has_no_panels_until_the_next_run(frontend):
