@@ -8,6 +8,7 @@ import { Player } from "./player.js";
 import { ShiftPanel } from "./shift_panel.js";
 
 const PANELS = {
+  MuseTalkAvatarPrepare: ["musetalk_shift", ShiftPanel],
   MuseTalkDWPoseLandmarks: ["musetalk_shift", ShiftPanel],
   MuseTalkFaceParseBlend: ["musetalk_mask", MaskPanel],
   MuseTalkAvatarSpeak: [null, Player],

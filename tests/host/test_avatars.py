@@ -160,3 +160,10 @@ def test_an_avatar_prepared_anew_is_opened_anew(comfy, film):
     prepared(comfy, "again", bbox_shift=6)
     after, *_ = saved(comfy, speak("again"))
     assert any((a != b).any() for a, b in zip(before, after, strict=True))
+
+
+def test_preparing_gives_the_panel_its_frame(comfy, film):
+    result = comfy.run(prepare("panel", bbox_shift=2), timeout=300)
+    (face,) = result.outputs["avatar"]["musetalk_shift"]
+    assert face["bbox_shift"] == 2 and (face["width"], face["height"]) == (320, 240)
+    assert comfy.view(face["picture"])

@@ -308,7 +308,9 @@ def test_a_mask_that_cannot_be_drawn_is_said_in_the_panel(frontend):
     errors = []
     frontend.page.on("pageerror", lambda error: errors.append(error))
     mode = frontend.widget(BLEND, "mask_mode")
-    frontend.page.route("**/musetalk/mask/*", lambda route: route.fulfill(status=502, body="<html>Bad gateway</html>"))
+    frontend.page.route(
+        "**/musetalk/mask/*", lambda route: route.fulfill(status=502, body="<html>Bad gateway</html>")
+    )
     frontend.turn(BLEND, "mask_mode", "as the release")
     frontend.page.wait_for_selector(".note.warning")
     assert "502" in frontend.page.locator(".note.warning").inner_text()
