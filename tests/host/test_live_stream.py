@@ -79,10 +79,12 @@ def test_the_node_plays_the_video_before_it_has_finished(browser, comfy, avatar)
     assert finished == pytest.approx(SECONDS, abs=0.1)
 
     watched = player.evaluate("video => { video.pause(); return video.currentTime; }")
-    sought = (
-        "(video) => video.seekable.length && video.seekable.end(0) > 0 && video.seekable.end(0) === video.duration"
+    frontend.page.wait_for_function(
+        """() => {
+            const { seekable, duration } = document.querySelector("video[src*='musetalk/live']");
+            return seekable.length && seekable.end(0) > 0 && seekable.end(0) === duration;
+        }"""
     )
-    frontend.page.wait_for_function(f"() => ({sought})(document.querySelector(\"video[src*='musetalk/live']\"))")
     assert player.evaluate("video => video.currentTime") == pytest.approx(watched, abs=0.5), "nothing is seen again"
     assert player.evaluate("video => video.paused")
     frontend.page.close()
