@@ -14,7 +14,11 @@ import torch
 
 from musetalk_core import pipeline
 from musetalk_core.avatar import Avatar
+<<<<<<< HEAD
 from musetalk_core.giving_way import GivingWay
+=======
+from musetalk_core.cache import Source
+>>>>>>> fixa
 from musetalk_core.live import LiveSession, Moment
 from musetalk_core.live_speech import Speech
 from musetalk_core.speaking import encoded_on_demand
@@ -49,7 +53,7 @@ def avatar(models: Listeners, count: int = 40, length: str = "pingpong") -> Avat
     track = fixed_track(SIZE, BOX, [True] * count)
     object.__setattr__(track, "length", length)
     made = encoded_on_demand(models, [numbered(face, i) for i in range(count)], track)
-    return Avatar("somebody", models.release.name, FPS, made, range(count), None, "none")
+    return Avatar("somebody", models.release.name, FPS, made, range(count), None, "synthetic-small")
 
 
 def session(models: Listeners | None = None, clock=None, turns: Turns | None = None, **more) -> LiveSession:
@@ -225,6 +229,7 @@ def test_two_sessions_at_once_paint_one_batch_at_a_time() -> None:
 
 def test_an_utterance_heard_to_its_end_looks_as_the_avatar_speaks_offline() -> None:
     models, turns = Listeners(), Turns()
+    models.host_vae, models.sources = None, {"vae": Source("vae", synthetic="small")}
     voice = bursts(2, [0.3, 1.1]).waveform
     still = avatar(models, count=1)
     with turns:  # nothing is painted before all is there
