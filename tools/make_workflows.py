@@ -31,7 +31,7 @@ COLUMN = 400  # px from one column of nodes to the next
 WIDTH, GAP, HEAD, SLOT, WIDGET = 340, 60, 40, 22, 28  # px
 PICTURES = {  # px shown below the widgets, by the node itself or while it runs
     **dict.fromkeys(("LoadImage", "LoadVideo", "PreviewImage"), 300),
-    **dict.fromkeys(("MuseTalkDWPoseLandmarks", "MuseTalkFaceParseBlend"), 330),
+    **dict.fromkeys(("MuseTalkDWPoseLandmarks", "MuseTalkFaceParseBlend"), 234),
     **dict.fromkeys(("MuseTalkVAEEncode", "MuseTalkVAEDecode", "MuseTalkLipSyncVideo"), 240),
     **dict.fromkeys(("MuseTalkAvatarPrepare", "MuseTalkAvatarSpeak", "SaveVideo"), 240),
     "LoadAudio": 80,

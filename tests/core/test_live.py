@@ -14,11 +14,8 @@ import torch
 
 from musetalk_core import pipeline
 from musetalk_core.avatar import Avatar
-<<<<<<< HEAD
-from musetalk_core.giving_way import GivingWay
-=======
 from musetalk_core.cache import Source
->>>>>>> fixa
+from musetalk_core.giving_way import GivingWay
 from musetalk_core.live import LiveSession, Moment
 from musetalk_core.live_speech import Speech
 from musetalk_core.speaking import encoded_on_demand
