@@ -19,7 +19,8 @@ def described(info: dict) -> dict:
         for name in info["input_order"].get(group, []):
             type_, *options = info["input"][group][name]
             kept = {key: value for key, value in (options[0] if options else {}).items() if key in KEPT}
-            inputs[name] = [group, type_, kept if name != "file" else {}]  # its list is what is on the disk
+            on_disk = type_ == "COMBO" and name in ("file", "name")  # the list is what is there
+            inputs[name] = [group, type_, {} if on_disk else kept]
     outputs = dict(zip(info["output_name"], info["output"], strict=True))
     return {"inputs": inputs, "outputs": outputs, "output_node": info["output_node"]}
 
