@@ -9,9 +9,7 @@ from fractions import Fraction
 import numpy as np
 
 from . import pipeline, speaking
-from .audio import AudioFeatures
 from .avatar_models import require_release, require_weights
-from .errors import InputError
 from .face_options import LIGHT_SMOOTHING, NO_OPTIONS, FaceOptions
 from .finishing import NO_FINISH, Finish
 from .job import sound_end
@@ -87,45 +85,7 @@ class Avatar:
     look: VideoLook | None
     vae: str
 
-    def order(self, frames: int) -> list[int]:
-        """Which source frame each of ``frames`` output frames shows; fewer where the clip ends the output."""
-        return [self.shown[i] for i in play_order(frames, len(self.shown), self.face.track.length)]
-
     def speak(
-        self,
-        models: Models,
-        features: AudioFeatures,
-        batch_size: int = 8,
-        progress: Progress = silent,
-        finish: Finish = NO_FINISH,
-        fade_in_silence: bool = False,
-    ) -> Iterator[np.ndarray]:
-        """The avatar speaking a sound, frame by frame as they are ready.
-
-        It is what the whole job would give: exactly, or up to rounding where the batch size is another.
-
-        Args:
-            models: The networks; only UNet and VAE decoder are used.
-            features: What is to be said, at this avatar's rate.
-            batch_size, progress, finish, fade_in_silence: As for `speaking.speak`.
-
-        Returns:
-            uint8 RGB (H, W, 3) each.
-
-        Raises:
-            InputError: the models are not those it was opened with, or the features are of another rate or
-                another release's.
-        """
-        self._require_own(models)
-        if features.fps != self.fps:
-            raise InputError(
-                f"The audio features are for {float(features.fps):g} fps, the avatar speaks at {float(self.fps):g}.",
-                "Encode the sound at the avatar's rate.",
-            )
-        order = self.order(features.frames)
-        return speaking.speak(models, self.face, features, batch_size, progress, order, finish, fade_in_silence)
-
-    def say(
         self,
         models: Models,
         sound: Sound,
@@ -135,7 +95,9 @@ class Avatar:
         fade_in_silence: bool = False,
         first_frames: int | None = None,
     ) -> Spoken:
-        """`speak` a sound as it is.
+        """The avatar saying a sound.
+
+        It is what the whole job would give: exactly, or up to rounding where the batch size is another.
 
         Args:
             models: The networks; only Whisper, UNet and VAE decoder are used.
@@ -146,14 +108,11 @@ class Avatar:
         Raises:
             InputError: the models are not those it was opened with, or the sound cannot be worked with.
         """
-        self._require_own(models)
+        require_release(self.name, self.release, models)
+        require_weights(self.name, "vae", self.vae, models)
         features = pipeline.listen(models, sound.waveform, sound.rate, self.fps)
         if first_frames is not None:
             features = features.first(first_frames)
-        order = self.order(features.frames)
+        order = [self.shown[i] for i in play_order(features.frames, len(self.shown), self.face.track.length)]
         frames = speaking.speak(models, self.face, features, batch_size, progress, order, finish, fade_in_silence)
         return Spoken(frames, sound_end(sound, len(order), self.fps))
-
-    def _require_own(self, models: Models) -> None:
-        require_release(self.name, self.release, models)
-        require_weights(self.name, "vae", self.vae, models)

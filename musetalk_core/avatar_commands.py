@@ -293,7 +293,7 @@ def _say(models: Models, avatar: Avatar, task: Task, mark: str, args: argparse.N
     from .sound_input import read_voice
 
     heard = read_voice(task.audio)
-    spoken = avatar.say(
+    spoken = avatar.speak(
         models, heard, args.batch_size, bar("speak"), _finish(args), args.fade_in_silence, args.first_frames
     )
     if args.no_save:

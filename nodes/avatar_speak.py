@@ -59,7 +59,7 @@ class AvatarSpeak(io.ComfyNode):
         first_frames=0,
     ) -> io.NodeOutput:
         voice = Sound(*sound_of(audio))
-        spoken = avatar.say(
+        spoken = avatar.speak(
             models,
             voice,
             batch_size,

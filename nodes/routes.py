@@ -15,7 +15,6 @@ from ..musetalk_core.giving_way import GivingWay, GivingWayCache
 from ..musetalk_core.live_protocol import Opened, OpenRequest
 from ..musetalk_core.live_server import LiveServer
 from ..musetalk_core.releases import get_release
-from ..musetalk_core.synthetic import NOTICE
 from ..musetalk_core.turns import Turns
 from ..musetalk_core.weights import open_models
 from . import host, mask_routes
@@ -48,6 +47,7 @@ def _open_session(all_turns: Turns, request: OpenRequest) -> Opened:
         MuseTalkError: there is no such avatar, or its weights are not there.
     """
     from ..musetalk_core.avatar_store import avatar_folder, avatar_info, open_avatar
+    from ..musetalk_core.job import comment
     from ..musetalk_core.live import LiveSession
 
     folder = avatar_folder(host.avatars_folder(), request.avatar)
@@ -63,5 +63,5 @@ def _open_session(all_turns: Turns, request: OpenRequest) -> Opened:
     )
     avatar = open_avatar(folder, models)
     session = LiveSession(models, avatar, request.sample_rate, turns)
-    comment = ", ".join(filter(None, (f"MuseTalk {info.release}", info.synthetic and NOTICE)))
-    return Opened(session, (info.height, info.width, 3), avatar.fps, avatar.look, comment, turns.leave)
+    shape = info.height, info.width, 3
+    return Opened(session, shape, avatar.fps, avatar.look, comment(models), turns.leave)

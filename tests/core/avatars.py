@@ -18,7 +18,6 @@ from musetalk_core.job import Settings
 from musetalk_core.media_input import Clip
 from musetalk_core.models import Models
 from musetalk_core.networks import s3fd
-from musetalk_core.pipeline import listen
 from musetalk_core.progress import silent
 from musetalk_core.sound_input import Sound
 from tests.core.jobs import Listeners, bursts, number_of
@@ -108,8 +107,7 @@ def spoken_by(
 ) -> list[np.ndarray]:
     """What the avatar shows while it says a sound."""
     sound = sound or bursts(0.9, (0.1, 0.5))
-    features = listen(models, sound.waveform, sound.rate, avatar.fps)
-    return list(avatar.speak(models, features, batch_size, finish=finish))
+    return list(avatar.speak(models, sound, batch_size, finish=finish).frames)
 
 
 def still(frame: np.ndarray) -> Clip:

@@ -233,9 +233,7 @@ def test_it_speaks_with_the_models_it_was_opened_with(ann: Path, tmp_path: Path)
         (Painters(vae=Source("vae", tmp_path / "weights.pth")), "another VAE"),
     ):
         with pytest.raises(InputError, match=reason):
-            avatar.say(models, sound, BATCH)
-        with pytest.raises(InputError, match=reason):
-            spoken_by(avatar, models, sound)
+            avatar.speak(models, sound, BATCH)
 
 
 def test_synthetic_weights_of_two_sizes_are_told_apart(ann: Path) -> None:

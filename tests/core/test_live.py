@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import torch
 
-from musetalk_core import pipeline
 from musetalk_core.avatar import Avatar
 from musetalk_core.cache import Source
 from musetalk_core.giving_way import GivingWay
 from musetalk_core.live import LiveSession, Moment
 from musetalk_core.live_speech import Speech
+from musetalk_core.sound_input import Sound
 from musetalk_core.speaking import encoded_on_demand
 from musetalk_core.turns import Turns
 from tests.core.jobs import BOX, MOUTH, SIZE, Listeners, bursts, face_film, number_of, numbered, open_mouth
@@ -234,7 +234,7 @@ def test_an_utterance_heard_to_its_end_looks_as_the_avatar_speaks_offline() -> N
         live.push(voice[0])
         live.flush()
     spoken = [one.picture for one in watch(live, 50) if one.speaking]
-    np.testing.assert_array_equal(spoken, [*still.speak(models, pipeline.listen(models, voice, RATE, FPS))])
+    np.testing.assert_array_equal(spoken, [*still.speak(models, Sound(voice, RATE)).frames])
 
 
 def test_what_goes_wrong_is_raised_to_who_looks_on() -> None:
