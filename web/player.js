@@ -43,7 +43,9 @@ export class Player extends Panel {
   }
 
   load(time) {
-    this.video.src = api.apiURL(`/musetalk/live/${encodeURIComponent(this.live.id)}.mp4`);
+    const address = api.apiURL(`/musetalk/live/${encodeURIComponent(this.live.id)}.mp4`);
+    // Under the same address a browser may go on with what it has of the growing one.
+    this.video.src = this.growing ? address : `${address}?finished`;
     this.video.currentTime = time;
   }
 

@@ -54,7 +54,7 @@ def test_the_node_plays_the_video_before_it_has_finished(browser, comfy, avatar)
     frontend.page.evaluate("window.app.queuePrompt(0)")
     frontend.page.wait_for_selector("video[src*='musetalk/live']", state="attached", timeout=120_000)
     player = frontend.page.locator("video[src*='musetalk/live']")
-    address = player.evaluate("video => { video.muted = true; video.play(); return video.src; }")
+    player.evaluate("video => { video.muted = true; video.play(); }")
     frontend.page.wait_for_function(
         "() => document.querySelector(\"video[src*='musetalk/live']\").currentTime > 0.5", timeout=120_000
     )
@@ -67,17 +67,6 @@ def test_the_node_plays_the_video_before_it_has_finished(browser, comfy, avatar)
     while not (new := set(comfy.get("/history")) - before) and time.monotonic() < deadline:
         frontend.page.wait_for_timeout(500)
     assert comfy.get("/history")[new.pop()]["status"]["status_str"] == "success"
-    finished = frontend.page.evaluate(
-        """(address) => new Promise((done) => {
-            const video = document.createElement("video");
-            video.onloadedmetadata = () => done(video.duration);
-            video.onerror = () => done(video.error.message);
-            video.src = address;
-        })""",
-        address,
-    )
-    assert finished == pytest.approx(SECONDS, abs=0.1)
-
     watched = player.evaluate("video => { video.pause(); return video.currentTime; }")
     frontend.page.wait_for_function(
         """() => {
@@ -87,13 +76,14 @@ def test_the_node_plays_the_video_before_it_has_finished(browser, comfy, avatar)
     )
     assert player.evaluate("video => video.currentTime") == pytest.approx(watched, abs=0.5), "nothing is seen again"
     assert player.evaluate("video => video.paused")
+    assert player.evaluate("video => video.duration") == pytest.approx(SECONDS, abs=0.1)
     frontend.page.close()
 
 
 SESSION = """async ([avatar, seconds]) => {
     const socket = new WebSocket(`ws://${location.host}/musetalk/session`);
     socket.binaryType = "arraybuffer";
-    await new Promise((done) => (socket.onopen = done));
+    await new Promise((done) => (socket.onopen = socket.onerror = done));
     const video = document.createElement("video");
     video.muted = true;
     document.body.append(video);
@@ -130,10 +120,8 @@ SESSION = """async ([avatar, seconds]) => {
 
 
 def test_a_live_session_plays_in_a_browser(browser, comfy, avatar):
-    page = browser.new_page()
-    # A page of the host's origin without its policy, which without API nodes allows no MediaSource.
-    page.route("**/client", lambda route: route.fulfill(body="<html></html>", content_type="text/html"))
-    page.goto(f"{comfy.url}/client")
+    page = browser.new_page(bypass_csp=True)  # without API nodes, the host's own pages may use no MediaSource
+    page.goto(f"{comfy.url}/system_stats")
     page.evaluate(SESSION, [avatar, 1])
     page.wait_for_function("window.seen.errors.length || window.seen.states.includes(true)", timeout=120_000)
     page.wait_for_function("window.seen.errors.length || window.seen.video.currentTime > 1", timeout=60_000)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 from fractions import Fraction
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import av
 import numpy as np
@@ -40,7 +42,7 @@ def opened(browser, comfy, videos):
     """The frontend, with these videos behind the addresses of live ones."""
 
     def answer(route):
-        video = videos.get(route.request.url.rsplit("/", 1)[1].removesuffix(".mp4"))
+        video = videos.get(Path(urlsplit(route.request.url).path).stem)
         if video is None:
             route.fulfill(status=404)
             return
@@ -77,7 +79,7 @@ def announce(frontend: Frontend, kind: str, name: str) -> None:
 
 def shown(frontend: Frontend, name: str):
     """The video of this name, when it can be seen."""
-    video = f"{VIDEO}[src$='/musetalk/live/{name}.mp4']"
+    video = f"{VIDEO}[src*='/musetalk/live/{name}.mp4']"
     frontend.page.wait_for_function(f'() => document.querySelector("{video}")?.readyState > 0')
     return frontend.page.locator(video)
 
