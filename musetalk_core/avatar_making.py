@@ -26,14 +26,13 @@ from .avatar_record import KINDS, Part, Record
 from .errors import InputError, MediaError, MuseTalkError
 from .faces import FaceTrack, Observations
 from .fingerprints import fingerprint, of_file
-from .job import Stages, conformed
+from .job import Stages, conformed, track_chosen
 from .lossless_frames import LosslessFrames, write_frames
 from .media_input import Clip
 from .models import Models
 from .observing import observe_faces
 from .progress import Frames, Progress
 from .timeline import exact_rate
-from .tracking import track_faces
 
 Held = TypeVar("Held")
 
@@ -68,16 +67,7 @@ def prepare_avatar(
         with contextlib.closing(stored):
             todo = _Preparing(work, models, stored, content, settings, looked_at, batch_size, stages)
             seen, seen_from = _observe(todo)
-            track = track_faces(
-                models,
-                seen,
-                settings.bbox_shift,
-                settings.extra_margin,
-                settings.faces,
-                settings.smoothing,
-                settings.length,
-                looked_at,
-            )
+            track = track_chosen(models, seen, settings, looked_at)
             face_track_file.save(track, work.new("seen", seen_from))  # always: people read the boxes in it
             batches = list(avatar_parts.first_shown(shown, track.present, batch_size))
             _encode(todo, track, batches)

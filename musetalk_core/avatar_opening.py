@@ -15,11 +15,11 @@ from .avatar_parts import StoredLatents, StoredMasks
 from .avatar_record import Record
 from .errors import PREPARE_AGAIN, MediaError, MuseTalkError
 from .faces import FaceTrack, Observations
+from .job import track_chosen
 from .lossless_frames import LosslessFrames
 from .models import PRECISIONS, Models
 from .pipeline import FaceLatents
 from .speaking import Face
-from .tracking import track_faces
 
 log = logging.getLogger(__name__)
 
@@ -61,16 +61,7 @@ def _opened(folder: Path, record: Record, models: Models) -> Avatar:
     frames = LosslessFrames(files["frames"], record.frames, (record.height, record.width))
     seen = read_seen(files["seen"], record.frames, (record.height, record.width))
     chosen = record.settings
-    track = track_faces(
-        models,
-        seen,
-        chosen.bbox_shift,
-        chosen.extra_margin,
-        chosen.faces,
-        chosen.smoothing,
-        chosen.length,
-        record.looked_at,
-    )
+    track = track_chosen(models, seen, chosen, record.looked_at)
     boxes = boxes_key(track)
     _require_sane(track, files["seen"])
     if any(record.parts[kind].origin.get("boxes") != boxes for kind in ("latents", "masks")):

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import face_track_file, mmpose_backend, pipeline
 from .audio import AudioFeatures
 from .errors import InputError, MediaError
 from .face_options import LIGHT_SMOOTHING, NO_OPTIONS, FaceOptions
-from .faces import Observations
+from .faces import FaceTrack, Observations
 from .finishing import NO_FINISH, Finish
 from .media_input import Clip, frame_rate, open_clip
 from .media_output import require_place, write_video
@@ -24,6 +25,9 @@ from .speaking import lip_sync
 from .synthetic import NOTICE
 from .timeline import FASTEST, TRAINED_FPS, Length, exact_rate, frame_count, on_screen, play_order
 from .tracking import track_faces
+
+if TYPE_CHECKING:
+    from .avatar import Preparation
 
 log = logging.getLogger(__name__)
 
@@ -154,16 +158,7 @@ def make_video(
         seen = _observe(models, frames, looked_at, settings, stages)
     if len(shown) == features.frames:  # a saved track of the whole clip serves a shorter voice
         seen = seen.first(len(frames))
-    track = track_faces(
-        models,
-        seen,
-        settings.bbox_shift,
-        settings.extra_margin,
-        settings.faces,
-        settings.smoothing,
-        settings.length,
-        looked_at,
-    )
+    track = track_chosen(models, seen, settings, looked_at)
     shown = [i for i in shown if i < len(track)]
     if len(track) < len(frames):
         log.warning("The face track ends at frame %d of %d: the clip ends there", len(track), len(frames))
@@ -188,6 +183,13 @@ def make_video(
     written = write_video(output, painted, fps, spoken, comment(models, mark), clip.look, end)
     faceless, held = int((~track.present).sum()), int(track.held.sum())
     return Outcome(written, fps, faceless, held, track.shift_range, models.synthetic)
+
+
+def track_chosen(models: Models, seen: Observations, chosen: Settings | Preparation, fps: Fraction) -> FaceTrack:
+    """`track_faces` with what was chosen for a job or an avatar, of frames that come at ``fps``."""
+    return track_faces(
+        models, seen, chosen.bbox_shift, chosen.extra_margin, chosen.faces, chosen.smoothing, chosen.length, fps
+    )
 
 
 def comment(models: Models, mark: str | None = None) -> str:

@@ -25,6 +25,7 @@ from .sockets import (
     models_input,
     options_input,
     smoothing_input,
+    track_outputs,
 )
 from .tensors import to_image
 
@@ -68,15 +69,7 @@ class AvatarPrepare(io.ComfyNode):
             ],
             outputs=[
                 Avatar.Output(display_name="avatar", tooltip="Goes to MuseTalk Avatar Speak."),
-                io.Image.Output(
-                    display_name="preview",
-                    tooltip="Up to 16 frames with points, box and usable range drawn in.",
-                ),
-                io.Int.Output(display_name="shift_min", tooltip="Lowest usable bbox_shift."),
-                io.Int.Output(display_name="shift_max", tooltip="Highest usable bbox_shift."),
-                io.Int.Output(
-                    display_name="faceless", tooltip="How many frames have no face and pass through untouched."
-                ),
+                *track_outputs(),
             ],
             is_output_node=True,
         )

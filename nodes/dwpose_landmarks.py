@@ -22,6 +22,7 @@ from .sockets import (
     models_input,
     options_input,
     smoothing_input,
+    track_outputs,
 )
 from .tensors import ImageFrames, to_image
 
@@ -63,15 +64,7 @@ class DWPoseLandmarks(io.ComfyNode):
             ],
             outputs=[
                 Faces.Output(display_name="faces", tooltip="Landmarks and box for each frame."),
-                io.Image.Output(
-                    display_name="preview",
-                    tooltip="Up to 16 frames with points, box and usable range drawn in.",
-                ),
-                io.Int.Output(display_name="shift_min", tooltip="Lowest usable bbox_shift."),
-                io.Int.Output(display_name="shift_max", tooltip="Highest usable bbox_shift."),
-                io.Int.Output(
-                    display_name="faceless", tooltip="How many frames have no face and pass through untouched."
-                ),
+                *track_outputs(),
             ],
         )
 

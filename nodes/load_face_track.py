@@ -15,6 +15,7 @@ from .sockets import (
     length_input,
     models_input,
     options_input,
+    shift_outputs,
     smoothing_input,
 )
 
@@ -45,8 +46,7 @@ class LoadFaceTrack(io.ComfyNode):
             ],
             outputs=[
                 Faces.Output(display_name="faces", tooltip="Landmarks and box for each frame."),
-                io.Int.Output(display_name="shift_min", tooltip="Lowest usable bbox_shift."),
-                io.Int.Output(display_name="shift_max", tooltip="Highest usable bbox_shift."),
+                *shift_outputs(),
             ],
         )
 

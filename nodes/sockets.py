@@ -146,3 +146,21 @@ def colour_match_input() -> io.Input:
 def options_input(note: str = "") -> io.Input:
     tooltip = f"From MuseTalk Face Options. {note}".strip()
     return Options.Input("face_options", optional=True, tooltip=tooltip)
+
+
+def shift_outputs() -> list[io.Output]:
+    return [
+        io.Int.Output(display_name="shift_min", tooltip="Lowest usable bbox_shift."),
+        io.Int.Output(display_name="shift_max", tooltip="Highest usable bbox_shift."),
+    ]
+
+
+def track_outputs() -> list[io.Output]:
+    return [
+        io.Image.Output(
+            display_name="preview",
+            tooltip="Up to 16 frames with points, box and usable range drawn in.",
+        ),
+        *shift_outputs(),
+        io.Int.Output(display_name="faceless", tooltip="How many frames have no face and pass through untouched."),
+    ]
