@@ -13,6 +13,8 @@ from typing import Literal, Protocol
 import torch
 from torch import nn
 
+from .networks.lean import rewrite
+
 log = logging.getLogger(__name__)
 
 _MODULES = {
@@ -52,7 +54,7 @@ class Source:
         return self, self.stamp()
 
     def load(self) -> nn.Module:
-        """Read or make the network: float32, on the CPU."""
+        """Read or make the network as it was published: float32, on the CPU."""
         if self.path is None:
             from . import synthetic
 
@@ -147,7 +149,7 @@ class ModelCache:
     def _load(self, source: Source, dtype: torch.dtype) -> nn.Module:
         # Host threads run in inference mode; tensors made there could not be moved or cast outside it.
         with torch.inference_mode(False):
-            network = source.load().to(dtype)
+            network = rewrite(source.kind, source.load()).to(dtype)
         self.loads[source.kind] += 1
         log.info(
             "MuseTalk: loaded %s from %s (%.0f MB, %s)",

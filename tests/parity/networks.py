@@ -5,32 +5,34 @@ import functools
 import torch
 
 from musetalk_core.networks import bisenet, rtmpose, unet, vae, whisper
+from musetalk_core.networks.lean import rewrite
 from tests.parity.fill import fill_array, fill_module
 
 
-def _filled(network):
+def _filled(kind, network):
+    """Filled in its published form, then rewritten as it is when it is used."""
     fill_module(network)
-    return network.eval().requires_grad_(False)
+    return rewrite(kind, network.eval().requires_grad_(False))
 
 
 @functools.cache
 def filled_unet():
-    return _filled(unet.create())
+    return _filled("unet", unet.create())
 
 
 @functools.cache
 def filled_vae():
-    return vae.DiffusersCodec(_filled(vae.create()))
+    return vae.DiffusersCodec(_filled("vae", vae.create()))
 
 
 @functools.cache
 def filled_rtmpose():
-    return _filled(rtmpose.create())
+    return _filled("dwpose", rtmpose.create())
 
 
 @functools.cache
 def filled_bisenet():
-    return _filled(bisenet.create())
+    return _filled("face_parse", bisenet.create())
 
 
 @functools.cache
