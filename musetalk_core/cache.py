@@ -149,7 +149,7 @@ class ModelCache:
     def _load(self, source: Source, dtype: torch.dtype) -> nn.Module:
         # Host threads run in inference mode; tensors made there could not be moved or cast outside it.
         with torch.inference_mode(False):
-            network = rewrite(source.kind, source.load()).to(dtype)
+            network = rewrite(source.load()).to(dtype)
         self.loads[source.kind] += 1
         log.info(
             "MuseTalk: loaded %s from %s (%.0f MB, %s)",

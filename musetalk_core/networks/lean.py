@@ -59,22 +59,21 @@ class NoTimestep(nn.Module):
 
 
 @torch.no_grad()
-def rewrite(kind: str, network: nn.Module) -> nn.Module:
-    """Rewrite a network of one of the kinds of `cache.KINDS`; it must not be used as it was any more.
+def rewrite(network: nn.Module) -> nn.Module:
+    """Rewrite any of the networks here, in place.
 
     Args:
-        kind: Which network it is.
         network: As it was loaded: float32, on the CPU.
 
     Returns:
-        A network that is called as before.
+        The same network; it is called as before, but has other parameters.
     """
-    match kind:
-        case "unet":
+    match type(network).__name__:
+        case "UNet2DConditionModel":
             _rewrite_unet(network)
-        case "vae":
+        case "AutoencoderKL":
             _rewrite_vae(network)
-        case "dwpose" | "face_parse":
+        case _:
             _fold_batch_norms(network)
     return network.to(memory_format=torch.channels_last)
 

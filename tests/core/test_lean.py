@@ -114,7 +114,7 @@ def test_statistics_of_a_norm_do_not_overflow_in_half_precision(dtype: torch.dty
 
 def test_the_unet_as_a_whole() -> None:
     plain = small_unet()
-    ours = lean.rewrite("unet", copy.deepcopy(plain))
+    ours = lean.rewrite(copy.deepcopy(plain))
     inputs = torch.randn(3, 8, 32, 32), torch.zeros((), dtype=torch.long)
     tokens = torch.randn(3, 50, 384)
     assert close(ours(*inputs, tokens).sample, plain(*inputs, tokens).sample, 1e-4)
@@ -122,14 +122,14 @@ def test_the_unet_as_a_whole() -> None:
 
 def test_the_timestep_is_in_the_biases() -> None:
     plain = small_unet()
-    names = lean.rewrite("unet", copy.deepcopy(plain)).state_dict()
+    names = lean.rewrite(copy.deepcopy(plain)).state_dict()
     assert any("time_emb_proj" in name for name in plain.state_dict())
     assert not any("time_emb" in name for name in names)
 
 
 def test_the_vae_as_a_whole() -> None:
     plain = small_vae()
-    ours = lean.rewrite("vae", copy.deepcopy(plain))
+    ours = lean.rewrite(copy.deepcopy(plain))
     picture, latents = torch.randn(2, 3, 64, 64), torch.randn(2, 4, 8, 8)
     assert close(ours.encode(picture).latent_dist.mode(), plain.encode(picture).latent_dist.mode(), 1e-4)
     assert close(ours.decode(latents).sample, plain.decode(latents).sample, 1e-4)
@@ -137,7 +137,7 @@ def test_the_vae_as_a_whole() -> None:
 
 @pytest.mark.parametrize("kind", ["unet", "vae"])
 def test_nothing_of_the_old_modules_is_left(kind: str) -> None:
-    network = lean.rewrite(kind, {"unet": small_unet, "vae": small_vae}[kind]())
+    network = lean.rewrite({"unet": small_unet, "vae": small_vae}[kind]())
     left = {type(module).__name__ for module in network.modules()}
     assert not left & {"ResnetBlock2D", "Upsample2D", "Attention", "Transformer2DModel", "GroupNorm"}
     assert not any(parameter.is_meta or parameter.requires_grad for parameter in network.parameters())
@@ -148,7 +148,7 @@ def test_nothing_of_the_old_modules_is_left(kind: str) -> None:
 )
 def test_batch_norms_are_folded(kind: str, create, size: tuple[int, int]) -> None:
     plain = shaken(create())
-    ours = lean.rewrite(kind, copy.deepcopy(plain))
+    ours = lean.rewrite(copy.deepcopy(plain))
     x = torch.randn(1, 3, *size)
     for got, expected in zip(outputs(ours(x)), outputs(plain(x)), strict=True):
         assert close(got, expected, 1e-4)

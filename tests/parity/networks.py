@@ -9,30 +9,30 @@ from musetalk_core.networks.lean import rewrite
 from tests.parity.fill import fill_array, fill_module
 
 
-def _filled(kind, network):
+def _filled(network):
     """Filled in its published form, then rewritten as it is when it is used."""
     fill_module(network)
-    return rewrite(kind, network.eval().requires_grad_(False))
+    return rewrite(network.eval().requires_grad_(False))
 
 
 @functools.cache
 def filled_unet():
-    return _filled("unet", unet.create())
+    return _filled(unet.create())
 
 
 @functools.cache
 def filled_vae():
-    return vae.DiffusersCodec(_filled("vae", vae.create()))
+    return vae.DiffusersCodec(_filled(vae.create()))
 
 
 @functools.cache
 def filled_rtmpose():
-    return _filled("dwpose", rtmpose.create())
+    return _filled(rtmpose.create())
 
 
 @functools.cache
 def filled_bisenet():
-    return _filled("face_parse", bisenet.create())
+    return _filled(bisenet.create())
 
 
 @functools.cache
