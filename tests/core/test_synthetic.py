@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from musetalk_core import observing, synthetic, tracking
-from musetalk_core.cache import KINDS
+from musetalk_core.cache import KINDS, TAESD_KINDS
 from musetalk_core.keypoints import estimate_keypoints
 from musetalk_core.masks import SKIN, parse_faces
 from musetalk_core.models import Models
@@ -22,7 +22,7 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, *TAESD_KINDS])
 def test_two_builds_are_equal_whatever_came_before(kind: str) -> None:
     before = torch.get_rng_state()
     first = synthetic.build(kind, "small")
