@@ -42,8 +42,10 @@ def build(kind: str, size: Size) -> nn.Module:
                 network = unet.create(_SMALL_UNET if small else None)
             case "vae":
                 network = vae.create(_SMALL_VAE if small else None)
-            case "taesd_encoder" | "taesd_decoder":
-                network = taesd.create(kind.removeprefix("taesd_"))
+            case "taesd_encoder":
+                network = taesd.create("encoder")
+            case "taesd_decoder":
+                network = _coloured(taesd.create("decoder"))
             case "whisper":
                 network = whisper.create()
             case "dwpose":
@@ -67,6 +69,14 @@ def _all_skin(network: bisenet.BiSeNet) -> nn.Module:
     head.conv.bn.bias.fill_(1.0)
     head.conv_out.weight.zero_()
     head.conv_out.weight[SKIN] = 1.0
+    return network
+
+
+def _coloured(network: nn.Module) -> nn.Module:
+    # As they come, its weights paint an even black.
+    last = network.layers[-1]
+    last.weight *= 30
+    last.bias.fill_(0.5)
     return network
 
 

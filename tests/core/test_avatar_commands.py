@@ -35,7 +35,7 @@ class Opened(Listeners):
 
     def __init__(self, release: str, kinds: tuple[str, ...], synthetic: bool) -> None:
         super().__init__(release, synthetic)
-        self.kinds = set(kinds)
+        self.kinds = {*kinds, *(("vae_encoder", "vae_decoder") if "vae" in kinds else ())}
         self.sources = {kind: Source(kind, synthetic="small") for kind in chosen_kinds(kinds)}
 
     def __getattr__(self, kind: str):
