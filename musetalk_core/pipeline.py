@@ -100,7 +100,7 @@ def encode_batch(
     """
     crops = np.stack([latents.crop_face(frames[i], track.boxes[i], track.angles[i]) for i in indices])
     seeds = None if seed is None else [(seed + int(i)) % 2**64 for i in indices]
-    return crops, latents.encode_crops(models.vae(2 * len(crops)), crops, seeds)
+    return crops, latents.encode_crops(models.vae_encoder(2 * len(crops)), crops, seeds)
 
 
 @torch.inference_mode()
@@ -167,7 +167,7 @@ def decode(models: Models, predicted: Tensor, batch_size: int = 8, progress: Pro
     out = np.zeros((len(predicted), *(DOWNSCALE * side for side in predicted.shape[2:]), 3), np.uint8)
     wanted = predicted.flatten(1).any(dim=1).nonzero()[:, 0].cpu().numpy()
     for done, chunk in _counted(_chunks(wanted, batch_size)):
-        out[chunk] = latents.decode_faces(models.vae(len(chunk)), predicted[chunk])
+        out[chunk] = latents.decode_faces(models.vae_decoder(len(chunk)), predicted[chunk])
         progress(done, len(wanted), out[chunk[-1]])
     return out
 
