@@ -27,8 +27,9 @@ def in_passes(
 ) -> Iterator[tuple[Any, Result]]:
     """Does the work on some items a pass at a time, on fewer at once where the memory is too small for so many.
 
-    Where it runs out, all networks leave the device first, so that the one in use has it to itself; where it runs out
-    again, passes are halved. Both hold for this stage as long as the models are used, and halving is told once.
+    Where it runs out for the first time, all networks leave the device, so that the one in use has it to itself.
+    Where it runs out again, passes are halved; the smaller size is kept for as long as the models are used, and told
+    once.
 
     Args:
         models: The networks.
@@ -45,26 +46,28 @@ def in_passes(
         NoRoomError: The memory is too small for one item alone.
     """
     fits = _fits.setdefault(models, {})
-    done, halved = 0, False
+    done, alone, halved = 0, False, False
     while done < len(items):
-        most = fits.get(stage)
-        part = items[done : done + min(size, most or size)]
+        part = items[done : done + min(size, fits.get(stage, size))]
         result = _attempt(work, part)
         if result is None:
-            if most and len(part) == 1:
-                del fits[stage]  # who tries again has perhaps made room
+            if alone and len(part) == 1:
+                fits.pop(stage, None)  # who tries again has perhaps made room
                 raise NoRoomError(
                     f"The memory is too small for {stage}, even with one at a time.",
                     "Close what else uses it, choose the precision fp16, or scale the frames down.",
                 )
-            halved = most is not None
-            fits[stage] = len(part) // 2 if halved else len(part)
+            if len(part) > 1:
+                halved = stage in fits
+                fits[stage] = len(part) // 2 if halved else len(part)
             models.cache.residency.free()
+            alone = True
             continue
         if halved:
-            log.warning("MuseTalk: the memory is too small for %s of %d at once, from now on %d", stage, size, most)
-            halved = False
-        done += len(part)
+            log.warning(
+                "MuseTalk: the memory is too small for %s %d at once, from now on %d", stage, size, fits[stage]
+            )
+        done, alone, halved = done + len(part), False, False
         yield part, result
 
 

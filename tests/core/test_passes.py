@@ -97,6 +97,15 @@ def test_what_leaves_may_be_enough() -> None:
     assert card.tried == [8, 8, 2] and card.freed == 1
 
 
+def test_one_that_needs_the_memory_for_itself_gets_it_every_time() -> None:
+    card = Card(1, others=1)
+    models = models_on(card)
+    assert doubled(models, card, 1, 2) == [0, 2]
+    card.others = 1
+    assert doubled(models, card, 1, 2) == [0, 2]
+    assert card.tried == [1] * 6 and card.freed == 2
+
+
 def test_the_smaller_size_is_kept_and_told_once(caplog: pytest.LogCaptureFixture) -> None:
     card = Card(3)
     models = models_on(card)
@@ -105,7 +114,7 @@ def test_the_smaller_size_is_kept_and_told_once(caplog: pytest.LogCaptureFixture
             assert doubled(models, card, 8) == [*range(0, 20, 2)]
     assert card.tried.count(8) == 2 and card.tried.count(4) == 1
     (line,) = caplog.messages
-    assert "doubling of 8 at once" in line and line.endswith("now on 2")
+    assert "doubling 8 at once" in line and line.endswith("now on 2")
 
 
 def test_other_models_and_other_stages_are_tried_at_full_size() -> None:
