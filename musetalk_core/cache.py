@@ -80,6 +80,9 @@ class Residency(Protocol):
     def forget(self, network: nn.Module) -> None:
         """The network will not be used again."""
 
+    def free(self) -> None:
+        """Memory ran out: all networks leave the device, and what it keeps for reuse is given back."""
+
 
 class ByteBudget:
     """Outside ComfyUI: keeps the most recently used networks on the device, up to a number of bytes.
@@ -106,6 +109,12 @@ class ByteBudget:
 
     def forget(self, network: nn.Module) -> None:
         self._resident.pop(id(network), None)
+
+    def free(self) -> None:
+        while self._resident:
+            self._resident.popitem()[1].to("cpu")
+        if self.device.type in ("cuda", "mps"):
+            getattr(torch, self.device.type).empty_cache()
 
 
 def size_in_bytes(network: nn.Module) -> int:

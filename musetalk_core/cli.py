@@ -160,8 +160,9 @@ def _cache() -> ModelCache:
     from .models import choose_device
 
     device = choose_device()
-    # Half of what is free is for weights, the rest for what is computed with them.
-    budget = torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else None
+    # UNet and VAE take turns: a budget that holds only one of them would move both for every batch. In half precision
+    # they take 1.9 GB. Where what is left is too little to compute in, networks leave, see `passes`.
+    budget = torch.cuda.mem_get_info(device)[0] * 3 // 4 if device.type == "cuda" else None
     return ModelCache(ByteBudget(device, budget))
 
 

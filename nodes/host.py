@@ -99,6 +99,10 @@ class HostResidency:
     def forget(self, network: nn.Module) -> None:
         self._patchers.pop(id(network), None)
 
+    def free(self) -> None:
+        comfy.model_management.unload_all_models()
+        comfy.model_management.soft_empty_cache()
+
 
 @functools.cache
 def model_cache() -> ModelCache:
