@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from .errors import InputError
 from .faces import FaceTrack, require_fit
 from .finishing import NO_FINISH, OUTER_LIP, Finish
 from .models import Models
+from .passes import in_passes
 from .progress import Frames, Progress, silent
 from .recent import Recent
 from .releases import MaskMode, Release
@@ -121,7 +122,6 @@ class Blender:
                 yield frame
             progress(stop, len(painted), frame)
 
-    @torch.inference_mode()
     def blend(
         self, sources: Sequence[int], painted: Frames, weights: Sequence[float] | None = None
     ) -> Iterator[np.ndarray]:
@@ -135,14 +135,39 @@ class Blender:
         Yields:
             uint8 RGB (H, W, 3) each.
         """
+        yield from self.composite(self._frames, sources, painted, self.masks(sources, weights), weights)
+
+    @torch.inference_mode()
+    def masks(self, sources: Sequence[int], weights: Sequence[float] | None = None) -> dict[int, Mask]:
+        """The networks' part of `blend`: the masks of those source frames in which a face will be seen."""
         weights = [1.0] * len(sources) if weights is None else weights
         present = self._track.present
         seen = [i for i, weight in zip(sources, weights, strict=True) if weight > 0 and present[i]]
-        masks_of = self._masks.all(seen, self._find)
+        return self._masks.all(seen, self._find)
+
+    def composite(
+        self,
+        frames: Frames | Mapping[int, np.ndarray],
+        sources: Sequence[int],
+        painted: Frames,
+        masks: Mapping[int, Mask],
+        weights: Sequence[float] | None = None,
+    ) -> Iterator[np.ndarray]:
+        """The rest of `blend`, which uses no network: it may go on in another thread.
+
+        Args:
+            frames: The source frames, at least those that are shown.
+            masks: From `masks`.
+            sources, painted, weights: As for `blend`.
+
+        Yields:
+            uint8 RGB (H, W, 3) each.
+        """
+        weights = [1.0] * len(sources) if weights is None else weights
         for source, face, weight in zip(sources, painted, weights, strict=True):
-            frame = self._frames[source].copy()
-            if weight > 0 and source in masks_of:
-                square, mask = masks_of[source]
+            frame = frames[source].copy()
+            if weight > 0 and source in masks:
+                square, mask = masks[source]
                 box, angle = self._track.boxes[source], self._track.angles[source]
                 # Where only the detector saw the face, nobody knows which part of it is the mouth.
                 finish = self._finish if self._track.landmarks[source].max() >= 0 else NO_FINISH
@@ -165,7 +190,10 @@ def parse_squares(models: Models, frames: Frames, track: FaceTrack, sources: Seq
     cuts = [
         blending.cut_square(frames[i], square, track.angles[i]) for i, square in zip(sources, squares, strict=True)
     ]
-    labels = masks.parse_faces(models.face_parse(len(cuts)), cuts)
+    passes = in_passes(
+        models, "parsing faces", cuts, len(cuts), lambda part: masks.parse_faces(models.face_parse(len(part)), part)
+    )
+    labels = [label_map for _, label_maps in passes for label_map in label_maps]
     return [
         ParsedFace(cut, label_map, track.boxes[i], square, release)
         for i, square, cut, label_map in zip(sources, squares, cuts, labels, strict=True)

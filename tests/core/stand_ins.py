@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -167,7 +168,7 @@ class StandIns:
         )
 
     def __getattr__(self, kind: str):
-        network = getattr(self.networks, kind)
+        network = getattr(self.networks, "vae" if kind in ("vae_encoder", "vae_decoder") else kind)
         return lambda *batch: network
 
 
@@ -180,6 +181,11 @@ def counted_rows(frames: int, release: str = "1.5") -> AudioFeatures:
 def conform(length: int, source_fps: Fraction, fps: Fraction) -> list[int]:
     """Which frames of a clip of one rate are on screen at another."""
     return on_screen([i / source_fps for i in range(length)], length / source_fps, fps)
+
+
+def threads_of_ours() -> list[threading.Thread]:
+    """Those in which work goes on beside the caller's."""
+    return [thread for thread in threading.enumerate() if thread.name.startswith("musetalk")]
 
 
 # Files
