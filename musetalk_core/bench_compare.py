@@ -69,7 +69,7 @@ def _networks(models: Models, plain: PlainNetworks, batch_size: int) -> Iterator
     """A row for each network, on a batch of faces."""
     frames = list(swaying((latents.FACE_SIZE, latents.FACE_SIZE), batch_size))
     crops = np.stack(frames)
-    encoded = latents.encode_crops(models.vae(2 * batch_size), crops)
+    encoded = latents.encode_crops(models.vae_encoder(2 * batch_size), crops)
     predicted = encoded[:, 4:]  # latents of faces, as the UNet's are
     tokens = torch.randn(batch_size, 50, 384, generator=torch.Generator().manual_seed(0))
 
@@ -80,13 +80,13 @@ def _networks(models: Models, plain: PlainNetworks, batch_size: int) -> Iterator
         "VAE decode",
         "levels",
         lambda: plain_decode(plain["vae"], predicted),
-        lambda: latents.decode_faces(models.vae(batch_size), predicted),
+        lambda: latents.decode_faces(models.vae_decoder(batch_size), predicted),
     )
     yield row(
         "VAE encode",
         "of latents",
         lambda: plain_encode(plain["vae"], crops),
-        lambda: latents.encode_crops(models.vae(2 * batch_size), crops),
+        lambda: latents.encode_crops(models.vae_encoder(2 * batch_size), crops),
     )
     yield row(
         "UNet",
@@ -112,6 +112,7 @@ def _networks(models: Models, plain: PlainNetworks, batch_size: int) -> Iterator
 def _blend(models: Models) -> Row:
     """Everything after parsing, for a face that moves."""
     release = models.release
+    unmarked = SimpleNamespace(release=release, synthetic=False, cache=models.cache)
     frames = list(swaying(FULL_HD, _BLENDED))
     faces = list(
         np.random.default_rng(0).integers(0, 256, (_BLENDED, latents.FACE_SIZE, latents.FACE_SIZE, 3), np.uint8)
@@ -128,7 +129,7 @@ def _blend(models: Models) -> Row:
 
     def ours() -> list[np.ndarray]:
         # A new blender each time remembers no mask.
-        blender = Blender(SimpleNamespace(release=release, synthetic=False), frames, _track(boxes), masks=found)
+        blender = Blender(unmarked, frames, _track(boxes), masks=found)
         return list(blender.blend(range(_BLENDED), faces))
 
     return Row(

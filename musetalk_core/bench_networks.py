@@ -23,7 +23,7 @@ CARD_BYTES = 6 << 30
 TAKEN_BYTES = 600 << 20  # of a card by the driver, torch's own libraries and a desktop
 _HALF = "fp16/bf16"
 _PRECISIONS = {"fp32": torch.float32, _HALF: torch.float16}
-_IN_PRECISION = ("unet", "vae")  # the others compute in float32 whatever is chosen
+_IN_PRECISION = ("unet", "vae", "taesd_encoder", "taesd_decoder")  # the others compute in float32 whatever is chosen
 _SHAPES = torch.device("meta")  # tensors that have a shape and no content
 
 Made = Callable[..., Tensor]
@@ -49,7 +49,7 @@ def measure(models: Models, progress: Progress) -> dict[str, Any]:
     """
     models = replace(models, dtype=torch.float32, cache=ModelCache(ByteBudget(_SHAPES)))
     stages: dict[str, dict[str, Any]] = {}
-    passes = _passes()
+    passes = _passes(models)
     for i, (name, (kind, work)) in enumerate(passes.items()):
         network = models.cache.network(models.sources[kind], torch.float32)
         weights, activations = {}, {}
@@ -88,26 +88,29 @@ def _card(stages: dict[str, dict[str, Any]]) -> dict[str, Any]:
     return out
 
 
-def _passes() -> dict[str, tuple[str, Pass]]:
+def _passes(models: Models) -> dict[str, tuple[str, Pass]]:
     """Name of each stage to its network, and its pass."""
     width, height = FULL_HD
     reduced = observing.reduced_frame(next(swaying(FULL_HD, 1)))
     pose = (3, rtmpose.INPUT_HEIGHT, rtmpose.INPUT_WIDTH)
-    latent = (LATENT_SIZE, LATENT_SIZE)
+    latent, face = (LATENT_SIZE, LATENT_SIZE), (3, FACE_SIZE, FACE_SIZE)
+    encode = ("vae", lambda net, made, n: net.encode(made(2 * n, *face)).latent_dist.mode())
+    decode = ("vae", lambda net, made, n: net.decode(made(n, 4, *latent)).sample)
+    if "taesd_encoder" in models.sources:
+        encode = ("taesd_encoder", lambda net, made, n: net(made(2 * n, *face)))
+    if "taesd_decoder" in models.sources:
+        decode = ("taesd_decoder", lambda net, made, n: net(made(n, 4, *latent)))
     return {
         "whisper": ("whisper", lambda net, made, n: whisper.hidden_states(net, made(1, 80, 3000), True)),
         "dwpose": ("dwpose", lambda net, made, n: net(made(2 * n, *pose))),
         "s3fd reduced": ("s3fd", lambda net, made, n: net(made(1, 3, *reduced.shape[:2]))),
         "s3fd 1080p": ("s3fd", lambda net, made, n: net(made(1, 3, height, width))),
-        "vae encode": (
-            "vae",
-            lambda net, made, n: net.encode(made(2 * n, 3, FACE_SIZE, FACE_SIZE)).latent_dist.mode(),
-        ),
+        "vae encode": encode,
         "unet": (
             "unet",
             lambda net, made, n: net(made(n, 8, *latent), made(1).long(), encoder_hidden_states=made(n, 50, 384)),
         ),
-        "vae decode": ("vae", lambda net, made, n: net.decode(made(n, 4, *latent)).sample),
+        "vae decode": decode,
         "face parse": ("face_parse", lambda net, made, n: net(made(n, 3, bisenet.SIZE, bisenet.SIZE)).argmax(1)),
     }
 

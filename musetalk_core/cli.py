@@ -208,6 +208,8 @@ def _bench(args: argparse.Namespace) -> int:
         return _bench_live(args)
     if args.memory:
         return _bench_memory(args)
+    if args.compare:
+        args.vae_encode = args.vae_decode = "full"  # TAESD has a row of its own
     models, shown = _open(args, KINDS), bar("bench")
     if args.compare:
         report = bench_compare.measure(models, args.size, args.batch_size, args.frames, shown)
