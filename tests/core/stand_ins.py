@@ -160,9 +160,10 @@ class OneClass(nn.Module):
 class StandIns:
     """`Models` made of stand-ins."""
 
-    def __init__(self, release: str = "1.5", synthetic: bool = False) -> None:
+    def __init__(self, release: str = "1.5", synthetic: bool = False, acceleration: str = "off") -> None:
         self.release: Release = RELEASES[release]
         self.synthetic = synthetic
+        self.acceleration = acceleration
         self.networks = SimpleNamespace(
             unet=TellingUnet(), vae=PlainVae(), dwpose=BrightestPoint(), face_parse=OneClass()
         )
