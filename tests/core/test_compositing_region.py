@@ -60,7 +60,7 @@ def test_the_mask_follows_from_the_window_alone(box, mode: str, release: str, ch
     )
 
 
-@pytest.mark.parametrize("labels", [noise_labels(0), speckled(1), speckled(2), label_map(3)])
+@pytest.mark.parametrize("labels", [speckled(1), label_map(3)])
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("release", ["1.0", "1.5"])
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_it_blends_as_the_reference_does(labels: np.ndarray, mode: str, release:
     blending.composite(ours, face, box, blending.soften(region, box, square, chosen.blur_ratio), square)
     off = np.abs(ours.astype(int) - plain_blend(frame, face, box, labels, chosen, mode))
     assert off.max() <= 1
-    assert (off > 0).mean() < 0.01  # of noise; of faces far fewer
+    assert (off > 0).mean() < 0.001
 
 
 class Patchwork(nn.Module):
