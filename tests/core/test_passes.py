@@ -159,7 +159,7 @@ def test_the_whole_job_gives_the_same_frames_where_memory_is_short(kind: str, mo
         "unet": (networks.unet, "forward"),
         "vae encoder": (networks.vae, "encode"),
         "vae decoder": (networks.vae, "decode"),
-        "face parser": (networks.face_parse, "forward"),
+        "face parser": (networks.face_parse, "scores"),
     }[kind]
     limited(monkeypatch, owner, method, card)
     out = list(lip_sync(models, pictures(8), TRACK, counted_rows(20), 8))
