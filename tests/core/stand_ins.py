@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from musetalk_core.audio import AudioFeatures
+from musetalk_core.cache import ByteBudget
 from musetalk_core.faces import FaceTrack, Observations
 from musetalk_core.masks import SKIN
 from musetalk_core.networks.vae import SCALING_FACTOR
@@ -163,6 +164,7 @@ class StandIns:
     def __init__(self, release: str = "1.5", synthetic: bool = False) -> None:
         self.release: Release = RELEASES[release]
         self.synthetic = synthetic
+        self.cache = SimpleNamespace(residency=ByteBudget(torch.device("cpu")))
         self.networks = SimpleNamespace(
             unet=TellingUnet(), vae=PlainVae(), dwpose=BrightestPoint(), face_parse=OneClass()
         )
