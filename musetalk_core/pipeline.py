@@ -104,7 +104,7 @@ def encode_batch(
 
     def encode(part: np.ndarray) -> Tensor:
         chosen = None if seeds is None else [seeds[i] for i in part]
-        return latents.encode_crops(models.vae(2 * len(part)), crops[part], chosen)
+        return latents.encode_crops(models.vae_encoder(2 * len(part)), crops[part], chosen)
 
     passes = in_passes(models, "encoding faces", np.arange(len(crops)), len(crops), encode)
     return crops, torch.cat([values for _, values in passes])
@@ -183,7 +183,7 @@ def decode(models: Models, predicted: Tensor, batch_size: int = 8, progress: Pro
     done = 0
 
     def decoded(chunk: np.ndarray) -> np.ndarray:
-        return latents.decode_faces(models.vae(len(chunk)), predicted[chunk])
+        return latents.decode_faces(models.vae_decoder(len(chunk)), predicted[chunk])
 
     for chunk, pictures in in_passes(models, "decoding faces", wanted, batch_size, decoded):
         out[chunk] = pictures
