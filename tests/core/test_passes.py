@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from musetalk_core import observing, pipeline
-from musetalk_core.cache import ByteBudget
 from musetalk_core.errors import NoRoomError
 from musetalk_core.networks import s3fd
 from musetalk_core.passes import in_passes
@@ -54,7 +52,7 @@ class Card:
 def models_on(card: Card) -> StandIns:
     models = StandIns()
     models.networks.s3fd = None
-    models.__dict__["cache"] = SimpleNamespace(residency=card)
+    models.cache.residency = card
     return models
 
 
@@ -196,12 +194,11 @@ def test_progress_tells_each_smaller_pass(monkeypatch) -> None:
 
 def test_the_network_is_brought_again_after_all_have_left() -> None:
     """Against a real budget: what was freed comes back with the next pass."""
-    residency = ByteBudget(torch.device("cpu"))
+    models = StandIns()
+    residency = models.cache.residency
     network = torch.nn.Linear(1, 1)
     places: list[str] = []
     network.to = lambda place: places.append(str(place))
-    models = StandIns()
-    models.__dict__["cache"] = SimpleNamespace(residency=residency)
     card = Card(2)
 
     def work(part: list[int]) -> list[int]:
