@@ -72,11 +72,10 @@ def soften(region: np.ndarray, box: np.ndarray, square: Square, blur_ratio: floa
         uint8 (side, side): the region inside the face box in the lower half of the square, blurred.
     """
     side = square[2] - square[0]
-    scale = SIZE / side
-    x1, y1, x2, y2 = _shown(box, square)
+    x1, y1, x2, y2 = shown = _shown(box, square)
     mask = np.zeros((side, side), np.uint8)
     mask[y1:y2, x1:x2] = Image.fromarray(region).resize(
-        (x2 - x1, y2 - y1), Image.Resampling.BICUBIC, box=(x1 * scale, y1 * scale, x2 * scale, y2 * scale)
+        (x2 - x1, y2 - y1), Image.Resampling.BICUBIC, box=[v * SIZE / side for v in shown]
     )
     kernel = int(blur_ratio * side // 2 * 2) + 1
     far = 2 * (kernel // 2)  # so far off, nothing of the edge reaches what the blur makes
