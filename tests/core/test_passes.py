@@ -35,6 +35,8 @@ class Card:
         others: How often memory runs out whatever the batch, because of what else is there: until it is freed.
     """
 
+    device = torch.device("cpu")
+
     def __init__(self, holds: int, others: int = 0) -> None:
         self.holds, self.others = holds, others
         self.freed, self.tried = 0, []
