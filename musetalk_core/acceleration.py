@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 from weakref import WeakKeyDictionary
 
 import numpy as np
-import torch
-from torch import nn
+
+if TYPE_CHECKING:  # the command line names the choices before it needs torch
+    from torch import nn
 
 Acceleration = Literal["off", "cuda-graphs", "compile"]
 """cuda-graphs: the kernels of a pass are recorded once and then launched together; needs nothing but the card.
@@ -34,6 +35,8 @@ def accelerated(network: nn.Module, acceleration: Acceleration) -> nn.Module:
     """
     if acceleration == "off" or next(network.parameters()).device.type != "cuda":
         return network
+    import torch
+
     ways = _accelerated.setdefault(network, {})
     if acceleration not in ways:
         ways[acceleration] = torch.compile(network, dynamic=False, **COMPILERS[acceleration])

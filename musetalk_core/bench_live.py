@@ -132,6 +132,7 @@ class _Instant:
     """`Models` that return at once."""
 
     synthetic = False
+    acceleration = "off"
 
     def __init__(self, release: Release) -> None:
         self.release = release

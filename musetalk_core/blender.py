@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from . import blending, masks
+from . import blending, device_compositing, masks
+from .blending import Visible
 from .errors import InputError
 from .faces import FaceTrack, require_fit
 from .finishing import NO_FINISH, OUTER_LIP, Finish
@@ -33,7 +34,7 @@ class ParsedFace:
 
     Attributes:
         picture: uint8 RGB (s, s, 3), the square as it was parsed, upright.
-        labels: uint8 (512, 512), of `masks.parse_faces`.
+        labels: uint8 (512, 512), of `masks.parse_faces`, as far as a mask follows from them.
         box: The face box, x1, y1, x2, y2 in pixels.
         square: The square round it.
         release: Gives the mask's settings.
@@ -48,7 +49,8 @@ class ParsedFace:
     def mask(self, mode: MaskMode | None = None, cheek_width: int | None = None) -> np.ndarray:
         """uint8 (side, side): how much of the painted face shows; mode and width instead of the release's."""
         width = self.release.cheek_width if cheek_width is None else cheek_width
-        region = masks.select_region(self.labels, mode or self.release.mask_mode, width)
+        window = blending.region_window(self.box, self.square)
+        region = masks.select_region(self.labels, mode or self.release.mask_mode, width, window)
         return blending.soften(region, self.box, self.square, self.release.blur_ratio)
 
 
@@ -83,13 +85,14 @@ class Blender:
     ) -> None:
         require_fit(frames, track)
         self._models = models
+        self._device = models.cache.residency.device
         self._frames = frames
         self._track = track
         self._finish = finish
         self._mask_settings = mask_mode, cheek_width
         self._find = masks or self._parse
         self.first: ParsedFace | None = None
-        self._masks: Recent[int, Mask] = Recent(_MASK_BYTES, lambda found: found[1].nbytes)
+        self._visible: Recent[int, Visible] = Recent(_MASK_BYTES, lambda visible: visible.alpha.nbytes)
 
     def blend_all(
         self,
@@ -138,19 +141,19 @@ class Blender:
         yield from self.composite(self._frames, sources, painted, self.masks(sources, weights), weights)
 
     @torch.inference_mode()
-    def masks(self, sources: Sequence[int], weights: Sequence[float] | None = None) -> dict[int, Mask]:
-        """The networks' part of `blend`: the masks of those source frames in which a face will be seen."""
+    def masks(self, sources: Sequence[int], weights: Sequence[float] | None = None) -> dict[int, Visible]:
+        """The networks' part of `blend`: what shows of the face where one will be seen, by source frame."""
         weights = [1.0] * len(sources) if weights is None else weights
         present = self._track.present
         seen = [i for i, weight in zip(sources, weights, strict=True) if weight > 0 and present[i]]
-        return self._masks.all(seen, self._find)
+        return self._visible.all(seen, self._look)
 
     def composite(
         self,
         frames: Frames | Mapping[int, np.ndarray],
         sources: Sequence[int],
         painted: Frames,
-        masks: Mapping[int, Mask],
+        masks: Mapping[int, Visible],
         weights: Sequence[float] | None = None,
     ) -> Iterator[np.ndarray]:
         """The rest of `blend`, which uses no network: it may go on in another thread.
@@ -167,13 +170,19 @@ class Blender:
         for source, face, weight in zip(sources, painted, weights, strict=True):
             frame = frames[source].copy()
             if weight > 0 and source in masks:
-                square, mask = masks[source]
                 box, angle = self._track.boxes[source], self._track.angles[source]
                 # Where only the detector saw the face, nobody knows which part of it is the mouth.
                 finish = self._finish if self._track.landmarks[source].max() >= 0 else NO_FINISH
                 mouth = self._track.upright_landmarks(source)[OUTER_LIP] if finish else None
-                blending.composite(frame, face, box, mask, square, angle, weight, finish, mouth)
+                if self._device.type == "cuda" and not angle and not finish:
+                    device_compositing.show(frame, face, box, masks[source], weight, self._device)
+                else:
+                    blending.show(frame, face, box, masks[source], angle, weight, finish, mouth)
             yield stamp(frame) if self._models.synthetic else frame
+
+    def _look(self, sources: list[int]) -> list[Visible]:
+        found = zip(sources, self._find(sources), strict=True)
+        return [blending.visible_part(mask, self._track.boxes[i], square) for i, (square, mask) in found]
 
     def _parse(self, sources: list[int]) -> list[Mask]:
         faces = parse_squares(self._models, self._frames, self._track, sources)
@@ -190,8 +199,16 @@ def parse_squares(models: Models, frames: Frames, track: FaceTrack, sources: Seq
     cuts = [
         blending.cut_square(frames[i], square, track.angles[i]) for i, square in zip(sources, squares, strict=True)
     ]
+    windows = [
+        masks.surroundings(blending.region_window(track.boxes[i], square))
+        for i, square in zip(sources, squares, strict=True)
+    ]
     passes = in_passes(
-        models, "parsing faces", cuts, len(cuts), lambda part: masks.parse_faces(models.face_parse(len(part)), part)
+        models,
+        "parsing faces",
+        list(zip(cuts, windows, strict=True)),
+        len(cuts),
+        lambda part: masks.parse_faces(models.face_parse(len(part)), *zip(*part, strict=True)),
     )
     labels = [label_map for _, label_maps in passes for label_map in label_maps]
     return [

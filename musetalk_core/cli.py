@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from . import avatar_commands, run_command
+from .acceleration import ACCELERATIONS
 from .arguments import add_vae, mp4, whole
 from .bars import bar
 from .errors import MuseTalkError
@@ -132,6 +133,13 @@ def _add_model_options(
         f"noise), or 'synthetic-full' (the same at full size); default {default or 'models/musetalk'}",
     )
     parser.add_argument("--precision", choices=["auto", "fp32", "fp16", "bf16"], default="auto")
+    parser.add_argument(
+        "--acceleration",
+        choices=ACCELERATIONS,
+        default="off",
+        help="on an NVIDIA or AMD card: record a batch's work and launch it in one go, or torch.compile, which needs "
+        "Triton and takes minutes at first; default off",
+    )
     add_vae(parser)
 
 
@@ -160,7 +168,13 @@ def _open(args: argparse.Namespace, kinds: Sequence[str]):
     roots = [Path(args.weights)] if args.weights and not synthetic else weights.default_roots()
     kinds = weights.chosen_kinds(kinds, args.vae_encode, args.vae_decode)
     return weights.open_models(
-        get_release(args.release), roots, _cache(), args.precision, synthetic=synthetic, kinds=kinds
+        get_release(args.release),
+        roots,
+        _cache(),
+        args.precision,
+        synthetic=synthetic,
+        kinds=kinds,
+        acceleration=args.acceleration,
     )
 
 

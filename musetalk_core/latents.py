@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from . import upright
 from .networks.vae import DOWNSCALE, SCALING_FACTOR, VaeDecoder, VaeEncoder
+from .transfer import to_device, to_host
 
 FACE_SIZE = 256  # px: width and height of the face the model repaints
 LATENT_SIZE = FACE_SIZE // DOWNSCALE
@@ -56,7 +57,7 @@ def encode_crops(codec: VaeEncoder, crops: np.ndarray, seeds: Sequence[int] | No
     masked = pixels.clone()
     masked[:, :, FACE_SIZE // 2 :] = -1
     noise = None if seeds is None else [torch.Generator("cpu").manual_seed(seed) for seed in seeds] * 2
-    latents = codec.encode(torch.cat((masked, pixels)), noise).float().cpu() * SCALING_FACTOR
+    latents = to_host(codec.encode(torch.cat((masked, pixels)), noise).float()) * SCALING_FACTOR
     return torch.cat(latents.chunk(2), dim=1)
 
 
@@ -83,9 +84,9 @@ def inpaint(unet: nn.Module, latents: Tensor, tokens: Tensor) -> Tensor:
         (B, 4, 32, 32) predicted latents, scaled, in the network's dtype and on its device.
     """
     weight = next(unet.parameters())
-    audio = (tokens + positional_encoding()).to(weight.device, weight.dtype)
+    audio = to_device(tokens + positional_encoding(), weight)
     timestep = torch.zeros((), dtype=torch.long, device=weight.device)
-    return unet(latents.to(weight.device, weight.dtype), timestep, encoder_hidden_states=audio).sample
+    return unet(to_device(latents, weight), timestep, encoder_hidden_states=audio).sample
 
 
 def decode_faces(codec: VaeDecoder, latents: Tensor) -> np.ndarray:
@@ -100,4 +101,4 @@ def decode_faces(codec: VaeDecoder, latents: Tensor) -> np.ndarray:
     """
     pixels = codec.decode(latents / SCALING_FACTOR)
     faces = (pixels.float() / 2 + 0.5).clamp(0, 1).mul(255).round().to(torch.uint8)
-    return faces.permute(0, 2, 3, 1).cpu().numpy()  # BCHW -> BHWC
+    return to_host(faces.permute(0, 2, 3, 1)).numpy()  # BCHW -> BHWC

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
+from .acceleration import Acceleration, accelerated
 from .cache import ModelCache, Source
 from .errors import pick
 from .latents import FACE_SIZE
@@ -48,6 +49,7 @@ class Models:
         dtype: Of UNet and VAE; the small networks compute in float32.
         cache: Holds the networks.
         host_vae: A VAE of the host's to use instead of our own, but not of TAESD.
+        acceleration: How UNet and VAE, but not the host's, are run on a card.
     """
 
     release: Release
@@ -55,6 +57,7 @@ class Models:
     dtype: torch.dtype
     cache: ModelCache = field(repr=False)
     host_vae: HostCodec | None = None
+    acceleration: Acceleration = "off"
 
     @property
     def synthetic(self) -> bool:
@@ -62,21 +65,21 @@ class Models:
         return any(source.synthetic for source in self.sources.values())
 
     def unet(self, frames: int = 1) -> nn.Module:
-        return self._network("unet", self.dtype, frames * _FACE)
+        return self._accelerated("unet", frames)
 
     def vae_encoder(self, faces: int = 1) -> VaeEncoder:
         if "taesd_encoder" not in self.sources:
             return self.vae(faces)
-        return TaesdEncoder(self._network("taesd_encoder", self.dtype, faces * _FACE))
+        return TaesdEncoder(self._accelerated("taesd_encoder", faces))
 
     def vae_decoder(self, faces: int = 1) -> VaeDecoder:
         if "taesd_decoder" not in self.sources:
             return self.vae(faces)
-        return TaesdDecoder(self._network("taesd_decoder", self.dtype, faces * _FACE))
+        return TaesdDecoder(self._accelerated("taesd_decoder", faces))
 
     def vae(self, faces: int = 1) -> VaeCodec:
         """Both halves of the full VAE, where they are not TAESD's. Stages ask for the half they use."""
-        return self.host_vae or DiffusersCodec(self._network("vae", self.dtype, faces * _FACE))
+        return self.host_vae or DiffusersCodec(self._network("vae", self.dtype, faces * _FACE), self.acceleration)
 
     def whisper(self) -> AudioEncoder:
         return self._network("whisper", torch.float32, 0)
@@ -89,6 +92,9 @@ class Models:
 
     def s3fd(self, pixels: int = 0) -> nn.Module:
         return self._network("s3fd", torch.float32, pixels)
+
+    def _accelerated(self, kind: str, faces: int) -> nn.Module:
+        return accelerated(self._network(kind, self.dtype, faces * _FACE), self.acceleration)
 
     def _network(self, kind: str, dtype: torch.dtype, pixels: int) -> nn.Module:
         """The network, with room for the activations of this many pixels of input."""
@@ -110,12 +116,19 @@ def choose_dtype(precision: str, device: torch.device) -> torch.dtype:
     """The dtype for UNet and VAE.
 
     Args:
-        precision: "auto" (half on CUDA, float32 elsewhere) or a key of `PRECISIONS`.
+        precision: "auto" (float16 on cards that are good at it, float32 elsewhere) or a key of `PRECISIONS`.
         device: Where they compute.
 
     Raises:
         InputError: there is no such precision.
     """
     if precision == "auto":
-        precision = "fp16" if device.type == "cuda" else "fp32"
+        precision = "fp16" if device.type == "cuda" and _good_at_half(device) else "fp32"
     return pick(PRECISIONS, precision, "precision")
+
+
+def _good_at_half(device: torch.device) -> bool:
+    """Whether a card is faster in float16: NVIDIA's before Volta are not, the GTX 16 make NaN of it."""
+    if torch.version.hip:
+        return True
+    return torch.cuda.get_device_capability(device) >= (7, 0) and "GTX 16" not in torch.cuda.get_device_name(device)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from . import audio, faces, latents
+from .acceleration import filled
 from .audio import AudioFeatures
 from .errors import InputError
 from .faces import FaceTrack
@@ -22,6 +23,7 @@ from .networks.vae import DOWNSCALE
 from .passes import in_passes
 from .progress import Frames, Progress, silent
 from .timeline import Length, output_frames, source_frame
+from .transfer import to_host
 
 
 @dataclass(frozen=True)
@@ -154,9 +156,10 @@ def predict(
     done = 0
 
     def paint(chunk: np.ndarray) -> Tensor:
-        values = encoded.values[source[chunk]]  # before the UNet is asked for: they may be encoded only now
-        tokens = features.tokens([frames[i] for i in chunk])
-        return latents.inpaint(models.unet(len(chunk)), values, tokens).float().cpu()
+        whole = filled(chunk, batch_size, models.acceleration)
+        values = encoded.values[source[whole]]  # before the UNet is asked for: they may be encoded only now
+        tokens = features.tokens([frames[i] for i in whole])
+        return to_host(latents.inpaint(models.unet(len(whole)), values, tokens)[: len(chunk)].float())
 
     for chunk, values in in_passes(models, "painting mouths", wanted, batch_size, paint):
         out[chunk] = values
@@ -183,7 +186,8 @@ def decode(models: Models, predicted: Tensor, batch_size: int = 8, progress: Pro
     done = 0
 
     def decoded(chunk: np.ndarray) -> np.ndarray:
-        return latents.decode_faces(models.vae_decoder(len(chunk)), predicted[chunk])
+        whole = filled(chunk, batch_size, models.acceleration)
+        return latents.decode_faces(models.vae_decoder(len(whole)), predicted[whole])[: len(chunk)]
 
     for chunk, pictures in in_passes(models, "decoding faces", wanted, batch_size, decoded):
         out[chunk] = pictures

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from . import manifest
+from .acceleration import Acceleration
 from .cache import KINDS, ModelCache, Source
 from .errors import WeightsMissingError
 from .models import Models, choose_dtype
@@ -77,6 +78,7 @@ def open_models(
     synthetic: Size | None = None,
     host_vae: HostCodec | None = None,
     kinds: Collection[str] = KINDS,
+    acceleration: Acceleration = "off",
 ) -> Models:
     """Find all weights and make the handle for them; nothing is loaded yet.
 
@@ -88,6 +90,7 @@ def open_models(
         synthetic: Use stand-in weights of this size instead of files.
         host_vae: Use this VAE instead of our own.
         kinds: The networks that will be used, see `chosen_kinds`.
+        acceleration: How UNet and VAE are run on a card.
 
     Raises:
         WeightsMissingError: naming every missing file, where it comes from and where it belongs.
@@ -102,7 +105,7 @@ def open_models(
         if absent:
             raise missing_error(absent, roots[0])
         sources = {kind: Source(kind, path=find(kind, release, roots)) for kind in kinds}
-    return Models(release, sources, dtype, cache, host_vae)
+    return Models(release, sources, dtype, cache, host_vae, acceleration)
 
 
 def missing_error(files: Sequence[manifest.WeightFile], root: Path) -> WeightsMissingError:

@@ -156,7 +156,10 @@ def precision(asked: str) -> str:
     """The precision to use: the host knows best which cards are good at half precision."""
     if asked != "auto":
         return asked
-    return "fp16" if comfy.model_management.should_use_fp16(comfy.model_management.get_torch_device()) else "fp32"
+    device = comfy.model_management.get_torch_device()
+    if comfy.model_management.should_use_fp16(device):
+        return "fp16"
+    return "bf16" if comfy.model_management.should_use_bf16(device) else "fp32"
 
 
 def progress() -> Progress:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from comfy_api.v0_0_2 import io
 
 from ..musetalk_core import weights
+from ..musetalk_core.acceleration import ACCELERATIONS
 from ..musetalk_core.cache import KINDS, TAESD_KINDS
 from ..musetalk_core.errors import pick
 from ..musetalk_core.models import PRECISIONS
@@ -71,6 +72,15 @@ class LoadModels(io.ComfyNode):
                     tooltip="What decodes the painted faces. TAESD takes a fraction of the time and memory, and is "
                     "coarser in fine detail, such as teeth and skin.",
                 ),
+                io.Combo.Input(
+                    "acceleration",
+                    options=list(ACCELERATIONS),
+                    default="off",
+                    optional=True,
+                    tooltip="How UNet and VAE are run on an NVIDIA or AMD card; elsewhere it does nothing. "
+                    "cuda-graphs: the work of a batch is recorded once and then launched in one go. compile: "
+                    "torch.compile, which needs Triton and takes minutes at first.",
+                ),
             ],
             outputs=[
                 Models.Output(display_name="models", tooltip="Goes to the models input of every MuseTalk node.")
@@ -92,13 +102,15 @@ class LoadModels(io.ComfyNode):
         vae=None,
         vae_encode: str = "full",
         vae_decode: str = "full",
+        acceleration: str = "off",
     ) -> io.NodeOutput:
         synthetic = pick(_SIZES, weights, "choice of weights")
         halves = [pick(_VAES, choice, "choice of VAE") for choice in (vae_encode, vae_decode)]
-        return io.NodeOutput(_open(release, precision, fetch_missing, synthetic, vae, halves))
+        way = pick({name: name for name in ACCELERATIONS}, acceleration, "acceleration")
+        return io.NodeOutput(_open(release, precision, fetch_missing, synthetic, vae, halves, way))
 
 
-def _open(release: str, precision: str, fetch_missing: bool, synthetic: str | None, vae, halves: list[str]):
+def _open(release: str, precision: str, fetch_missing: bool, synthetic: str | None, vae, halves: list[str], way: str):
     chosen, roots = get_release(release), host.weight_roots()
     kinds = [kind for kind in weights.chosen_kinds(KINDS, *halves) if kind != "vae" or vae is None]
     if fetch_missing and not synthetic:
@@ -107,7 +119,7 @@ def _open(release: str, precision: str, fetch_missing: bool, synthetic: str | No
         download.fetch_all(weights.missing(chosen, roots, kinds), roots[0], host.progress())
     host_vae = host.HostVae(vae) if vae is not None else None
     dtype = host.precision(precision)
-    return weights.open_models(chosen, roots, host.model_cache(), dtype, synthetic, host_vae, kinds)
+    return weights.open_models(chosen, roots, host.model_cache(), dtype, synthetic, host_vae, kinds, way)
 
 
 def _stamps(release: str) -> list[tuple]:

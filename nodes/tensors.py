@@ -31,7 +31,7 @@ class ImageFrames(Sequence):
             return ImageFrames(self._images[index])
         frame = self._images[index]
         frame = frame[..., :3] if frame.shape[-1] >= 3 else frame[..., :1].expand(-1, -1, 3)
-        return np.ascontiguousarray(frame.clamp(0, 1).mul(255).round().to(torch.uint8).cpu().numpy())
+        return np.ascontiguousarray(frame.clamp(0, 1).mul_(255).round_().to(torch.uint8).cpu().numpy())
 
 
 def to_image(frames: Iterable[np.ndarray], count: int) -> Tensor:
@@ -40,7 +40,7 @@ def to_image(frames: Iterable[np.ndarray], count: int) -> Tensor:
     for i, frame in enumerate(frames):
         if out is None:
             out = torch.empty(count, *frame.shape)
-        out[i] = torch.from_numpy(frame).float() / 255
+        out[i].copy_(torch.from_numpy(frame)).div_(255)  # nothing of its size in between
     return out
 
 

@@ -131,9 +131,12 @@ class BiSeNet(nn.Module):
         self.ffm = FeatureFusion()
         self.conv_out = OutputHead()
 
+    def scores(self, x: Tensor) -> Tensor:
+        """The class scores at 1/8 of the size, (B, 19, 64, 64), before they are enlarged."""
+        return self.conv_out(self.ffm(*self.cp(x)))
+
     def forward(self, x: Tensor) -> Tensor:
-        scores = self.conv_out(self.ffm(*self.cp(x)))
-        return F.interpolate(scores, x.shape[2:], mode="bilinear", align_corners=True)
+        return F.interpolate(self.scores(x), x.shape[2:], mode="bilinear", align_corners=True)
 
 
 def create() -> BiSeNet:

@@ -24,6 +24,7 @@ from .layers import Conv3x3, Norm, SubpixelUpsample
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL, UNet2DConditionModel
+    from diffusers.models.autoencoders.vae import DecoderTiny
     from diffusers.models.resnet import ResnetBlock2D
 
 Replace = Callable[[nn.Module], "nn.Module | None"]
@@ -73,6 +74,8 @@ def rewrite(network: nn.Module) -> nn.Module:
             _rewrite_unet(network)
         case "AutoencoderKL":
             _rewrite_vae(network)
+        case "DecoderTiny":
+            _rewrite_tiny_decoder(network)
         case _:
             _fold_batch_norms(network)
     return network.to(memory_format=torch.channels_last)
@@ -89,6 +92,13 @@ def _rewrite_vae(vae: AutoencoderKL) -> None:
     _replace_each(vae, lambda module: _replacement(module, None))
     _end_with_norm(vae.encoder)
     _end_with_norm(vae.decoder)
+
+
+def _rewrite_tiny_decoder(decoder: DecoderTiny) -> None:
+    layers = decoder.layers
+    for i, layer in enumerate(layers):
+        if isinstance(layer, nn.Upsample):
+            layers[i], layers[i + 1] = SubpixelUpsample(layers[i + 1]), nn.Identity()
 
 
 def _replacement(module: nn.Module, time: Tensor | None) -> nn.Module | None:

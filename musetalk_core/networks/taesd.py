@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..checkpoints import fill_network, read_state_dict
 from ..errors import InputError
+from ..transfer import to_device
 from .vae import SCALING_FACTOR
 
 if TYPE_CHECKING:
@@ -43,8 +44,7 @@ class TaesdEncoder:
                 "TAESD gives one latent, not a posterior to sample.",
                 "Set posterior to 'mode' (on the command line, leave out --seed), or vae_encode to 'full'.",
             )
-        weight = next(self._network.parameters())
-        return self._network(pixels.to(weight.device, weight.dtype)) / SCALING_FACTOR
+        return self._network(to_device(pixels, next(self._network.parameters()))) / SCALING_FACTOR
 
 
 class TaesdDecoder:
@@ -54,8 +54,7 @@ class TaesdDecoder:
         self._network = network
 
     def decode(self, latents: Tensor) -> Tensor:
-        weight = next(self._network.parameters())
-        return self._network((latents * SCALING_FACTOR).to(weight.device, weight.dtype))
+        return self._network(to_device(latents * SCALING_FACTOR, next(self._network.parameters())))
 
 
 def create(half: Half) -> EncoderTiny | DecoderTiny:

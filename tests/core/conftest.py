@@ -36,4 +36,6 @@ def one_cache(shared_cache: ModelCache, monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.fixture
 def all_skin(monkeypatch: pytest.MonkeyPatch) -> None:
     """Faces are not parsed: what the synthetic parser would answer is answered at once."""
-    monkeypatch.setattr(masks, "parse_faces", lambda _, cuts: np.full((len(cuts), 512, 512), masks.SKIN, np.uint8))
+    monkeypatch.setattr(
+        masks, "parse_faces", lambda _, cuts, windows: np.full((len(cuts), 512, 512), masks.SKIN, np.uint8)
+    )

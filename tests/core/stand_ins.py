@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from musetalk_core.audio import AudioFeatures
+from musetalk_core.cache import ByteBudget
 from musetalk_core.faces import FaceTrack, Observations
 from musetalk_core.masks import SKIN
 from musetalk_core.networks.vae import SCALING_FACTOR
@@ -150,19 +151,21 @@ class OneClass(nn.Module):
         self.weight = nn.Parameter(torch.ones(()), requires_grad=False)
         self.batches: list[int] = []
 
-    def forward(self, x: Tensor) -> Tensor:
+    def scores(self, x: Tensor) -> Tensor:
         self.batches.append(len(x))
-        scores = torch.zeros(1, 19, 1, 1)
+        scores = torch.zeros(len(x), 19, 64, 64)
         scores[:, self.label] = 1
-        return scores.expand(len(x), -1, *x.shape[2:])
+        return scores
 
 
 class StandIns:
     """`Models` made of stand-ins."""
 
-    def __init__(self, release: str = "1.5", synthetic: bool = False) -> None:
+    def __init__(self, release: str = "1.5", synthetic: bool = False, acceleration: str = "off") -> None:
         self.release: Release = RELEASES[release]
         self.synthetic = synthetic
+        self.acceleration = acceleration
+        self.cache = SimpleNamespace(residency=ByteBudget(torch.device("cpu")))
         self.networks = SimpleNamespace(
             unet=TellingUnet(), vae=PlainVae(), dwpose=BrightestPoint(), face_parse=OneClass()
         )

@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from musetalk_core import acceleration
 from musetalk_core.acceleration import ACCELERATIONS, COMPILERS, accelerated, filled
 from musetalk_core.networks import lean, unet, vae
+from musetalk_core.speaking import lip_sync
+from tests.core.stand_ins import StandIns, counted_rows, fixed_track, pictures
 
 NARROW = {"block_out_channels": [8, 8, 16, 16], "layers_per_block": 1, "norm_num_groups": 8}
 
@@ -31,7 +32,7 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> list[dict]:
         asked.append(options)
         return nn.Sequential(network)
 
-    monkeypatch.setattr(acceleration.torch, "compile", compile)
+    monkeypatch.setattr(torch, "compile", compile)
     return asked
 
 
@@ -60,6 +61,15 @@ def test_a_last_batch_is_filled_up(items: int, batch_size: int, size: int) -> No
     assert len(whole) == size
     assert whole[:items].tolist() == batch.tolist() and set(whole[items:]) <= {batch[-1]}
     assert filled(batch, batch_size, "off") is batch
+
+
+def test_networks_that_are_recorded_get_few_batch_sizes_and_give_the_same_frames() -> None:
+    recorded, plain = StandIns(acceleration="cuda-graphs"), StandIns()
+    track = fixed_track((64, 48), (8, 16, 40, 48), [True, True, False, True, True])
+    ours, expected = (list(lip_sync(m, pictures(5), track, counted_rows(11), 8)) for m in (recorded, plain))
+    np.testing.assert_array_equal(ours, expected)
+    assert plain.networks.unet.batches == plain.networks.vae.decoded == [6, 3]
+    assert recorded.networks.unet.batches == recorded.networks.vae.decoded == [8, 4]
 
 
 @pytest.mark.parametrize("backend", ["eager", "cudagraphs"])

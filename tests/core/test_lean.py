@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from musetalk_core.networks import bisenet, layers, lean, rtmpose, unet, vae, winograd
+from musetalk_core.networks import bisenet, layers, lean, rtmpose, taesd, unet, vae, winograd
 from musetalk_core.networks.layers import Conv3x3, Norm, SubpixelUpsample
 
 LAST = torch.channels_last
@@ -133,6 +133,13 @@ def test_the_vae_as_a_whole() -> None:
     picture, latents = torch.randn(2, 3, 64, 64), torch.randn(2, 4, 8, 8)
     assert close(ours.encode(picture).latent_dist.mode(), plain.encode(picture).latent_dist.mode(), 1e-4)
     assert close(ours.decode(latents).sample, plain.decode(latents).sample, 1e-4)
+
+
+def test_the_decoder_of_taesd() -> None:
+    plain = shaken(taesd.create("decoder"))
+    ours, latents = lean.rewrite(copy.deepcopy(plain)), torch.randn(2, 4, 6, 8)
+    assert close(ours(latents), plain(latents), 1e-4)
+    assert operations(lambda: ours(latents)) < operations(lambda: plain(latents))
 
 
 @pytest.mark.parametrize("kind", ["unet", "vae"])

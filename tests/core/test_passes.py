@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from musetalk_core import observing, pipeline
-from musetalk_core.cache import ByteBudget
 from musetalk_core.errors import NoRoomError
 from musetalk_core.networks import s3fd
 from musetalk_core.passes import in_passes
@@ -37,6 +35,8 @@ class Card:
         others: How often memory runs out whatever the batch, because of what else is there: until it is freed.
     """
 
+    device = torch.device("cpu")
+
     def __init__(self, holds: int, others: int = 0) -> None:
         self.holds, self.others = holds, others
         self.freed, self.tried = 0, []
@@ -54,7 +54,7 @@ class Card:
 def models_on(card: Card) -> StandIns:
     models = StandIns()
     models.networks.s3fd = None
-    models.__dict__["cache"] = SimpleNamespace(residency=card)
+    models.cache.residency = card
     return models
 
 
@@ -159,7 +159,7 @@ def test_the_whole_job_gives_the_same_frames_where_memory_is_short(kind: str, mo
         "unet": (networks.unet, "forward"),
         "vae encoder": (networks.vae, "encode"),
         "vae decoder": (networks.vae, "decode"),
-        "face parser": (networks.face_parse, "forward"),
+        "face parser": (networks.face_parse, "scores"),
     }[kind]
     limited(monkeypatch, owner, method, card)
     out = list(lip_sync(models, pictures(8), TRACK, counted_rows(20), 8))
@@ -196,12 +196,11 @@ def test_progress_tells_each_smaller_pass(monkeypatch) -> None:
 
 def test_the_network_is_brought_again_after_all_have_left() -> None:
     """Against a real budget: what was freed comes back with the next pass."""
-    residency = ByteBudget(torch.device("cpu"))
+    models = StandIns()
+    residency = models.cache.residency
     network = torch.nn.Linear(1, 1)
     places: list[str] = []
     network.to = lambda place: places.append(str(place))
-    models = StandIns()
-    models.__dict__["cache"] = SimpleNamespace(residency=residency)
     card = Card(2)
 
     def work(part: list[int]) -> list[int]:

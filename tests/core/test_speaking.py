@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from musetalk_core import blending, speaking
+from musetalk_core import speaking
+from musetalk_core.blender import Blender
 from musetalk_core.finishing import Finish
 from musetalk_core.recent import Recent
 from musetalk_core.speaking import lip_sync
@@ -53,19 +54,18 @@ def test_a_batch_is_composed_while_the_networks_paint_the_next(monkeypatch) -> N
     """Compositing that waits for the next batch to be painted would wait for ever if one came after the other."""
     painted = [threading.Event() for _ in range(3)]
     models = StandIns()
-    decode, composite = models.networks.vae.decode, blending.composite
+    decode, composite = models.networks.vae.decode, Blender.composite
 
     def decoded(latents):
         painted[len(models.networks.vae.decoded)].set()
         return decode(latents)
 
-    def composed(frame, *args):
-        batch = (int(frame[SHOULDER][0]) - 40) // 10 // 2
-        assert painted[min(batch + 1, 2)].wait(20)
-        composite(frame, *args)
+    def composed(blender, frames, sources, *others):
+        assert painted[min(sources[0] // 2 + 1, 2)].wait(20)
+        yield from composite(blender, frames, sources, *others)
 
     models.networks.vae.decode = decoded
-    monkeypatch.setattr(blending, "composite", composed)
+    monkeypatch.setattr(Blender, "composite", composed)
     assert len(list(lip_sync(models, pictures(6), track_of(6), counted_rows(6), 2))) == 6
 
 
@@ -86,7 +86,7 @@ def test_an_error_in_any_thread_comes_out_as_it_is_and_ends_them_all(where: str,
     if where == "painted":
         models.networks.unet.forward = fail
     elif where == "composed":
-        monkeypatch.setattr(blending, "composite", fail)
+        monkeypatch.setattr(Blender, "composite", lambda *_: map(fail, [0]))
     with pytest.raises(OSError) as failure:
         list(shown)
     assert failure.value is error

@@ -202,12 +202,25 @@ def test_networks_are_loaded_on_first_use_in_their_precision(
     assert cache.loads == dict.fromkeys(KINDS, 1)
 
 
+@pytest.mark.parametrize(
+    ("name", "capability", "dtype"),
+    [
+        ("NVIDIA GeForce RTX 4090", (8, 9), torch.float16),
+        ("Tesla V100-SXM2-16GB", (7, 0), torch.float16),
+        ("NVIDIA GeForce GTX 1660 Ti", (7, 5), torch.float32),
+        ("NVIDIA GeForce GTX 1080", (6, 1), torch.float32),
+    ],
+)
+def test_the_precision_suits_the_card(
+    name: str, capability: tuple[int, int], dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: name)
+    assert choose_dtype("auto", torch.device("cuda")) == dtype
+
+
 def test_the_precision_suits_the_device() -> None:
-    assert [choose_dtype("auto", torch.device(kind)) for kind in ("cuda", "mps", "cpu")] == [
-        torch.float16,
-        torch.float32,
-        torch.float32,
-    ]
+    assert [choose_dtype("auto", torch.device(kind)) for kind in ("mps", "cpu")] == [torch.float32, torch.float32]
     assert choose_dtype("bf16", torch.device("cpu")) == torch.bfloat16
     assert choose_dtype("fp32", torch.device("cuda")) == torch.float32
 
