@@ -45,8 +45,10 @@ def measure(models: Models, size: tuple[int, int], batch_size: int, progress: Pr
     stages = _stages(models, size, batch_size)
     product_gflop, product = matrix_product(models.dtype, device)
     total = len(stages) * (1 + _REPEATS)
+    # What is recorded or compiled shows its operations to nobody.
+    plainly_run = replace(models, acceleration="off")
     counted = {}
-    for name, (_, work) in stages.items():
+    for name, (_, work) in (stages if plainly_run == models else _stages(plainly_run, size, batch_size)).items():
         counted[name] = count(work, device)
         progress(len(counted), total, None)
     best, product_best = dict.fromkeys(stages, math.inf), math.inf

@@ -25,6 +25,7 @@ from .progress import Progress
 
 _PAIRS = 3
 _BLENDED = 8  # frames
+_BOX_IN_SQUARE = (43, 43, 213, 213)  # of 256 pixels
 _FACE_BOX = (760, 300, 1160, 760)  # of a face in FULL_HD
 _NETWORK_ROWS = 6  # of `_networks` and `_blend`
 
@@ -94,11 +95,19 @@ def _networks(models: Models, plain: PlainNetworks, batch_size: int) -> Iterator
         lambda: plain_inpaint(plain["unet"], encoded, tokens),
         lambda: latents.inpaint(models.unet(batch_size), encoded, tokens).float().cpu(),
     )
+    side = latents.FACE_SIZE
+    # Of the square round a face box, what the mask follows from is looked at: as when blending.
+    window = masks.surroundings(blending.region_window(np.array(_BOX_IN_SQUARE), (0, 0, side, side)))
+    windows, (left, top, right, bottom) = [window] * batch_size, window
+
+    def parsed() -> np.ndarray:
+        return masks.parse_faces(models.face_parse(batch_size), frames, windows)[:, top:bottom, left:right]
+
     yield row(
         "face parse",
         "classes",
-        lambda: plain_parse(plain["face_parse"], frames),
-        lambda: masks.parse_faces(models.face_parse(batch_size), frames),
+        lambda: plain_parse(plain["face_parse"], frames)[:, top:bottom, left:right],
+        parsed,
     )
     two_passes = TwoPasses(plain["dwpose"])
     yield row(

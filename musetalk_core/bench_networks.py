@@ -111,7 +111,7 @@ def _passes(models: Models) -> dict[str, tuple[str, Pass]]:
             lambda net, made, n: net(made(n, 8, *latent), made(1).long(), encoder_hidden_states=made(n, 50, 384)),
         ),
         "vae decode": decode,
-        "face parse": ("face_parse", lambda net, made, n: net(made(n, 3, bisenet.SIZE, bisenet.SIZE)).argmax(1)),
+        "face parse": ("face_parse", lambda net, made, n: net.scores(made(n, 3, bisenet.SIZE, bisenet.SIZE))),
     }
 
 

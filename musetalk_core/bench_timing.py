@@ -47,15 +47,17 @@ def machine(models: Models) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "precision": str(models.dtype).removeprefix("torch."),
+        "acceleration": models.acceleration,
         "synthetic_weights": models.synthetic,
     }
 
 
 def machine_line(report: dict[str, Any]) -> str:
     """`machine` for people."""
+    weights = "synthetic" if report["synthetic_weights"] else "trained"
     return (
         f"{report['machine']}, {report['device']}, {report['threads']} threads, torch {report['torch']}, "
-        f"{report['precision']}, {'synthetic' if report['synthetic_weights'] else 'trained'} weights"
+        f"{report['precision']}, acceleration {report['acceleration']}, {weights} weights"
     )
 
 

@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     bench = commands.add_parser("bench", help="time each stage")
     bench.set_defaults(command=_bench)
     bench.add_argument("--json", action="store_true", help="for machines")
-    bench.add_argument("--batch-size", type=whole(1), default=4, metavar="N")
+    bench.add_argument("--batch-size", type=whole(1), metavar="N", help="frames a pass; default 4, of --compare 2")
     bench.add_argument(
         "--size", type=_size, default=(704, 1216), metavar="WxH", help="of the frames; default 704x1216"
     )
@@ -218,6 +218,7 @@ def _bench(args: argparse.Namespace) -> int:
     from . import bench, bench_compare
     from .cache import KINDS
 
+    args.batch_size = args.batch_size or (2 if args.compare else 4)
     if args.live:
         return _bench_live(args)
     if args.memory:

@@ -126,7 +126,7 @@ def test_half_precision_tells_its_error(models: Models) -> None:
 @pytest.mark.usefixtures("all_skin")
 def test_what_is_compared_is_the_same(models: Models, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (bench_compare, bench_plain_clip):
-        monkeypatch.setattr(module, "plain_parse", masks.parse_faces)
+        monkeypatch.setattr(module, "plain_parse", lambda _, squares: masks.parse_faces(None, squares, None))
     sound = bench_clip.voice(3)
     heard = pipeline.listen(models, sound.waveform, sound.rate, bench_clip.FPS)
     monkeypatch.setattr(pipeline, "listen", lambda *_: heard)
