@@ -85,6 +85,17 @@ def add_first_frames(options: Options) -> None:
     )
 
 
+def add_vae(options: Options) -> None:
+    """What encodes and what decodes, a `weights.VaeChoice` each."""
+    for half in ("encode", "decode"):
+        options.add_argument(
+            f"--vae-{half}",
+            choices=["full", "taesd"],
+            default="full",
+            help=f"what {half}s the faces; taesd is much faster and coarser",
+        )
+
+
 def add_seed(options: Options) -> None:
     options.add_argument(
         "--seed", type=whole(0, 2**64 - 1), metavar="N", help="sample the VAE's posterior, as the original code does"

@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 
 from . import pipeline, speaking
-from .avatar_models import require_release, require_weights
+from .avatar_models import require_release, require_vae
 from .face_options import LIGHT_SMOOTHING, NO_OPTIONS, FaceOptions
 from .finishing import NO_FINISH, Finish
 from .job import sound_end
@@ -74,7 +74,7 @@ class Avatar:
             threads at once: each opens the avatar for itself.
         shown: Which of its frames the clip shows, one for each frame at ``fps``.
         look: What a video of it is to look like; None for stills.
-        vae: `fingerprint` of the VAE that made its latents.
+        vae: `fingerprints.of_encoder` of what made its latents.
     """
 
     name: str
@@ -97,7 +97,8 @@ class Avatar:
     ) -> Spoken:
         """The avatar saying a sound.
 
-        It is what the whole job would give: exactly, or up to rounding where the batch size is another.
+        It is what the whole job would give that encodes as this avatar was encoded: exactly, or up to rounding where
+        the batch size is another.
 
         Args:
             models: The networks; only Whisper, UNet and VAE decoder are used.
@@ -109,7 +110,7 @@ class Avatar:
             InputError: the models are not those it was opened with, or the sound cannot be worked with.
         """
         require_release(self.name, self.release, models)
-        require_weights(self.name, "vae", self.vae, models)
+        require_vae(self.name, self.vae, models)
         features = pipeline.listen(models, sound.waveform, sound.rate, self.fps)
         if first_frames is not None:
             features = features.first(first_frames)

@@ -44,8 +44,8 @@ log = logging.getLogger(__name__)
 OpenModels = Callable[[Sequence[str], str], "Models"]
 """Gives the networks of these kinds, for the release of this name."""
 
-PREPARING = ("vae", "dwpose", "s3fd", "face_parse")
-SPEAKING = ("unet", "vae", "whisper")
+PREPARING = ("vae_encoder", "dwpose", "s3fd", "face_parse")
+SPEAKING = ("unet", "vae_decoder", "whisper")
 _TIMED = """
 Timed: Whisper, UNet, VAE decoder, what is read of the avatar, and blending into its frames. Not timed:
 loading the networks, reading the voice. Not done: encoding and writing the video."""
@@ -240,6 +240,7 @@ def _speak_all(models: Models, part: _Part, args: argparse.Namespace) -> list[Re
     """Everything that an avatar is to say, after preparing it where that is wanted."""
     from . import avatar_store
     from .avatar import Preparation
+    from .weights import chosen_kinds
 
     try:
         if part.source:
@@ -250,7 +251,7 @@ def _speak_all(models: Models, part: _Part, args: argparse.Namespace) -> list[Re
     except Exception as error:  # the other avatars may do
         detail = told(error)
         return [Result(task, "failed", detail) for task in part.tasks]
-    weights = {kind: models.sources[kind].state() for kind in SPEAKING}
+    weights = {kind: models.sources[kind].state() for kind in chosen_kinds(SPEAKING, decode=args.vae_decode)}
     chosen = _finish(args), args.fade_in_silence, args.first_frames
     same = chosen, models.release.name, models.synthetic, weights, str(models.dtype)
     return run_all(
@@ -278,6 +279,7 @@ def _described(info: AvatarInfo) -> str:
         f"{info.frames} frames at {float(info.fps):g} fps, {info.width} x {info.height}, "
         + (f"without a face: {info.faceless}, " if info.faceless else "")
         + f"bbox_shift {info.bbox_shift}, usable [-{minus} ~ {plus}]"
+        + (", encoded by TAESD" if info.taesd else "")
         + (f", {NOTICE}" if info.synthetic else "")
     )
 

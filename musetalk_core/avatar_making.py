@@ -25,7 +25,7 @@ from .avatar_parts import StoredLatents, StoredMasks
 from .avatar_record import KINDS, Part, Record
 from .errors import InputError, MediaError, MuseTalkError
 from .faces import FaceTrack, Observations
-from .fingerprints import fingerprint, of_file
+from .fingerprints import fingerprint, of_encoder, of_file
 from .job import Stages, conformed, track_chosen
 from .lossless_frames import LosslessFrames, write_frames
 from .media_input import Clip
@@ -270,7 +270,7 @@ def _encode(todo: _Preparing, track: FaceTrack, batches: list[list[int]]) -> Non
         "boxes": boxes_key(track),
         "seed": seed,
         "precision": precision_of(models),
-        "vae": fingerprint(models, "vae"),
+        "vae": of_encoder(models),
     }
     if todo.work.kept("latents", origin, lambda path: StoredLatents(path, track)) is None:
         latents = avatar_parts.encode(models, todo.frames, track, batches, seed, todo.stages("encode"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .errors import InputError
-from .fingerprints import CONNECTED, fingerprint
+from .fingerprints import CONNECTED, TAESD, fingerprint
 from .models import Models
 
 _NAMES = {"vae": "VAE", "face_parse": "face parser"}
@@ -25,6 +25,23 @@ def require_release(avatar: str, release: str, models: Models) -> None:
             f"The avatar {avatar} was prepared for MuseTalk {release}, not {models.release.name}.",
             f"Prepare it again, or load the models of {release}.",
         )
+
+
+def require_vae(avatar: str, before: str, models: Models) -> None:
+    """Refuse to decode with another VAE than the one that encoded.
+
+    TAESD is made for the latents of Stable Diffusion's VAEs: what one of the two encoded, the other decodes.
+
+    Args:
+        avatar: The avatar's name.
+        before: `fingerprints.of_encoder` when it was prepared.
+        models: What it is to speak with.
+
+    Raises:
+        InputError: both are full VAEs, and not the same.
+    """
+    if not before.startswith(TAESD) and "taesd_decoder" not in models.sources:
+        require_weights(avatar, "vae", before, models)
 
 
 def require_weights(avatar: str, kind: str, before: str, models: Models) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from . import avatar_record, face_track_file
 from .avatar import Avatar
-from .avatar_models import require_release, require_weights
+from .avatar_models import require_release, require_vae, require_weights
 from .avatar_parts import StoredLatents, StoredMasks
 from .avatar_record import Record
 from .errors import PREPARE_AGAIN, MediaError, MuseTalkError
@@ -69,8 +69,7 @@ def _opened(folder: Path, record: Record, models: Models) -> Avatar:
     latents = FaceLatents(StoredLatents(files["latents"], track), track.present, track.length)
     masks = StoredMasks(files["masks"], track, models.release.crop_expand)
     face = Face(frames, track, latents, masks)
-    vae = str(record.parts["latents"].origin.get("vae"))
-    return Avatar(folder.name, record.release, record.fps, face, record.shown, record.look, vae)
+    return Avatar(folder.name, record.release, record.fps, face, record.shown, record.look, record.encoded_by)
 
 
 def read_seen(path: Path, count: int, size: tuple[int, int]) -> Observations:
@@ -100,9 +99,10 @@ def precision_of(models: Models) -> str:
 def _require_own(folder: Path, record: Record, models: Models) -> None:
     """Refuse models that the avatar was not prepared with."""
     require_release(folder.name, record.release, models)
-    for kind, part in (("vae", "latents"), ("face_parse", "masks")):
-        if kind in models.sources or (kind == "vae" and models.host_vae):  # else it will not be used
-            require_weights(folder.name, kind, str(record.parts[part].origin.get(kind)), models)
+    if "vae" in models.sources or models.host_vae:  # else it will not be used
+        require_vae(folder.name, record.encoded_by, models)
+    if "face_parse" in models.sources:  # else it will not be used
+        require_weights(folder.name, "face_parse", str(record.parts["masks"].origin.get("face_parse")), models)
     if record.precision != precision_of(models):
         log.warning(
             "MuseTalk: the avatar %s was prepared in %s, it speaks in %s",

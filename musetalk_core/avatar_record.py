@@ -87,6 +87,11 @@ class Record:
     settings: Preparation
     parts: Mapping[str, Part]
 
+    @property
+    def encoded_by(self) -> str:
+        """`fingerprints.of_encoder` of what made the latents."""
+        return str(self.parts["latents"].origin.get("vae"))
+
 
 def save(record: Record, folder: Path) -> None:
     """Make an avatar what the record says, at once.

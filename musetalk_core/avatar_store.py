@@ -15,6 +15,7 @@ from . import avatar_record
 from .avatar_making import prepare_avatar
 from .avatar_opening import open_avatar
 from .errors import InputError, MuseTalkError
+from .fingerprints import TAESD
 from .plain_names import REMEDY, is_plain, shown
 
 __all__ = ["AvatarInfo", "avatar_folder", "avatar_info", "list_avatars", "open_avatar", "prepare_avatar"]
@@ -34,6 +35,7 @@ class AvatarInfo:
         frames: How many pictures it has.
         shown: How many frames it lasts at ``fps`` before it starts over.
         faceless: How many of its pictures have no face and pass through untouched.
+        taesd: Whether TAESD encoded its faces, which is coarser.
         bbox_shift: With which it was prepared.
         shift_range: (minus, plus): ``bbox_shift`` is usable in -minus..plus.
     """
@@ -48,6 +50,7 @@ class AvatarInfo:
     frames: int
     shown: int
     faceless: int
+    taesd: bool
     bbox_shift: int
     shift_range: tuple[int, int]
 
@@ -85,6 +88,7 @@ def avatar_info(folder: Path) -> AvatarInfo:
         record.frames,
         len(record.shown),
         record.faceless,
+        record.encoded_by.startswith(TAESD),
         record.settings.bbox_shift,
         record.shift_range,
     )

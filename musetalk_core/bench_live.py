@@ -139,7 +139,7 @@ class _Instant:
     def unet(self, frames: int = 1) -> nn.Module:
         return self._unet
 
-    def vae(self, faces: int = 1) -> SimpleNamespace:
+    def vae_decoder(self, faces: int = 1) -> SimpleNamespace:
         return SimpleNamespace(decode=lambda latents: torch.zeros(len(latents), 3, FACE_SIZE, FACE_SIZE))
 
     def whisper(self) -> SimpleNamespace:

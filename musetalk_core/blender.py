@@ -14,6 +14,7 @@ from .errors import InputError
 from .faces import FaceTrack, require_fit
 from .finishing import NO_FINISH, OUTER_LIP, Finish
 from .models import Models
+from .passes import in_passes
 from .progress import Frames, Progress, silent
 from .recent import Recent
 from .releases import MaskMode, Release
@@ -202,7 +203,15 @@ def parse_squares(models: Models, frames: Frames, track: FaceTrack, sources: Seq
         masks.surroundings(blending.region_window(track.boxes[i], square))
         for i, square in zip(sources, squares, strict=True)
     ]
-    labels = masks.parse_faces(models.face_parse(len(cuts)), cuts, windows)
+    wanted = list(zip(cuts, windows, strict=True))
+    passes = in_passes(
+        models,
+        "parsing faces",
+        wanted,
+        len(wanted),
+        lambda part: masks.parse_faces(models.face_parse(len(part)), *zip(*part, strict=True)),
+    )
+    labels = [label_map for _, label_maps in passes for label_map in label_maps]
     return [
         ParsedFace(cut, label_map, track.boxes[i], square, release)
         for i, square, cut, label_map in zip(sources, squares, cuts, labels, strict=True)

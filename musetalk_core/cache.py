@@ -13,17 +13,25 @@ from typing import Literal, Protocol
 import torch
 from torch import nn
 
+from .networks.lean import rewrite
+
 log = logging.getLogger(__name__)
 
-_MODULES = {
-    "unet": "unet",
-    "vae": "vae",
-    "whisper": "whisper",
-    "dwpose": "rtmpose",
-    "face_parse": "bisenet",
-    "s3fd": "s3fd",
+KINDS = ("unet", "vae", "whisper", "dwpose", "face_parse", "s3fd")
+"""The networks of a MuseTalk."""
+TAESD_KINDS = ("taesd_encoder", "taesd_decoder")
+"""What may be chosen instead of the VAE, a half each."""
+
+_LOADERS = {  # module and function
+    "unet": ("unet", "load"),
+    "vae": ("vae", "load"),
+    "whisper": ("whisper", "load"),
+    "dwpose": ("rtmpose", "load"),
+    "face_parse": ("bisenet", "load"),
+    "s3fd": ("s3fd", "load"),
+    "taesd_encoder": ("taesd", "load_encoder"),
+    "taesd_decoder": ("taesd", "load_decoder"),
 }
-KINDS = tuple(_MODULES)
 
 
 @dataclass(frozen=True)
@@ -31,7 +39,7 @@ class Source:
     """Where a network's weights come from.
 
     Attributes:
-        kind: One of `KINDS`.
+        kind: One of `KINDS` or `TAESD_KINDS`.
         path: The checkpoint file; None for synthetic weights.
         synthetic: Size of the synthetic network; None for a checkpoint file.
     """
@@ -52,12 +60,13 @@ class Source:
         return self, self.stamp()
 
     def load(self) -> nn.Module:
-        """Read or make the network: float32, on the CPU."""
+        """Read or make the network as it was published: float32, on the CPU."""
         if self.path is None:
             from . import synthetic
 
             return synthetic.build(self.kind, self.synthetic)
-        return importlib.import_module(f".networks.{_MODULES[self.kind]}", __package__).load(self.path)
+        module, load = _LOADERS[self.kind]
+        return getattr(importlib.import_module(f".networks.{module}", __package__), load)(self.path)
 
 
 class Residency(Protocol):
@@ -70,6 +79,9 @@ class Residency(Protocol):
 
     def forget(self, network: nn.Module) -> None:
         """The network will not be used again."""
+
+    def free(self) -> None:
+        """Memory ran out: all networks leave the device, and what it keeps for reuse is given back."""
 
 
 class ByteBudget:
@@ -97,6 +109,12 @@ class ByteBudget:
 
     def forget(self, network: nn.Module) -> None:
         self._resident.pop(id(network), None)
+
+    def free(self) -> None:
+        while self._resident:
+            self._resident.popitem()[1].to("cpu")
+        if self.device.type in ("cuda", "mps"):
+            getattr(torch, self.device.type).empty_cache()
 
 
 def size_in_bytes(network: nn.Module) -> int:
@@ -147,7 +165,7 @@ class ModelCache:
     def _load(self, source: Source, dtype: torch.dtype) -> nn.Module:
         # Host threads run in inference mode; tensors made there could not be moved or cast outside it.
         with torch.inference_mode(False):
-            network = source.load().to(dtype)
+            network = rewrite(source.load()).to(dtype)
         self.loads[source.kind] += 1
         log.info(
             "MuseTalk: loaded %s from %s (%.0f MB, %s)",

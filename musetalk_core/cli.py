@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from . import avatar_commands, run_command
-from .arguments import mp4, whole
+from .arguments import add_vae, mp4, whole
 from .bars import bar
 from .errors import MuseTalkError
 
@@ -71,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     download = commands.add_parser("download", help="fetch missing weight files and check them")
     download.set_defaults(command=_download)
     _add_release(download)
+    add_vae(download)
     download.add_argument("--weights", type=Path, metavar="DIR", help="where to; default models/musetalk")
 
     doctor = commands.add_parser("doctor", help="say what is there, what is missing and what will be used")
@@ -120,6 +121,7 @@ def _add_model_options(
         f"noise), or 'synthetic-full' (the same at full size); default {default or 'models/musetalk'}",
     )
     parser.add_argument("--precision", choices=["auto", "fp32", "fp16", "bf16"], default="auto")
+    add_vae(parser)
 
 
 def _run(args: argparse.Namespace) -> int:
@@ -145,6 +147,7 @@ def _open(args: argparse.Namespace, kinds: Sequence[str]):
 
     synthetic = {"synthetic": "small", "synthetic-full": "full"}.get(args.weights)
     roots = [Path(args.weights)] if args.weights and not synthetic else weights.default_roots()
+    kinds = weights.chosen_kinds(kinds, args.vae_encode, args.vae_decode)
     return weights.open_models(
         get_release(args.release), roots, _cache(), args.precision, synthetic=synthetic, kinds=kinds
     )
@@ -157,17 +160,20 @@ def _cache() -> ModelCache:
     from .models import choose_device
 
     device = choose_device()
-    # Half of what is free is for weights, the rest for what is computed with them.
-    budget = torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else None
+    # UNet and VAE take turns: a budget that holds only one of them would move both for every batch. In half precision
+    # they take 1.9 GB. Where what is left is too little to compute in, networks leave, see `passes`.
+    budget = torch.cuda.mem_get_info(device)[0] * 3 // 4 if device.type == "cuda" else None
     return ModelCache(ByteBudget(device, budget))
 
 
 def _download(args: argparse.Namespace) -> int:
     from . import download, manifest, weights
+    from .cache import KINDS
     from .releases import get_release
 
     roots = [args.weights] if args.weights else weights.default_roots()
-    files = weights.missing(get_release(args.release), roots)
+    kinds = weights.chosen_kinds(KINDS, args.vae_encode, args.vae_decode)
+    files = weights.missing(get_release(args.release), roots, kinds)
     for file in files:
         print(f"{manifest.describe(file)} -> {roots[0] / file.path}")
     download.fetch_all(files, roots[0], bar("download"))

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from . import manifest, weights
-from .cache import KINDS
+from .cache import KINDS, TAESD_KINDS
 from .models import choose_device, choose_dtype
 from .releases import RELEASES
 
@@ -79,7 +79,7 @@ def _version(name: str, module: ModuleType) -> str:
 
 def _release(name: str, roots: Sequence[Path]) -> dict[str, Any]:
     release = RELEASES[name]
-    found = {kind: weights.find(kind, release, roots) for kind in KINDS}
+    found = {kind: weights.find(kind, release, roots) for kind in (*KINDS, *TAESD_KINDS)}
     sizes = {file.path: file.size for file in manifest.FILES}
     return {
         "found": {kind: str(path) for kind, path in found.items() if path},
@@ -105,7 +105,7 @@ def describe(report: dict[str, Any]) -> str:
     lines.append(f"Weights in {', '.join(report['weights'])}")
     for name, state in report["releases"].items():
         lines.append(f"  MuseTalk {name}: {'complete' if not state['missing'] else 'incomplete'}")
-        lines += [f"    found   {kind:10} {path}" for kind, path in state["found"].items()]
+        lines += [f"    found   {kind:13} {path}" for kind, path in state["found"].items()]
         lines += [f"    missing {file['path']}\n            from {file['url']}" for file in state["missing"]]
     lines += [f"WARNING: {warning}" for warning in report["warnings"]]
     lines += [f"PROBLEM: {problem}" for problem in report["problems"]]

@@ -117,8 +117,10 @@ def _transfer(file: WeightFile, target: Path) -> Iterator[tuple[int, int]]:
     part = _part(target)
     with _disk(target):
         part.parent.mkdir(parents=True, exist_ok=True)
-        size, digest = _size(part), _digest(part)
-    if not _is_whole(file, size, digest):
+        # Where nothing is known of the file, nothing would tell that what is there is of another version.
+        known = file.size is not None or file.sha256 is not None
+        size, digest = (_size(part), _digest(part)) if known else (0, hashlib.sha256())
+    if not known or not _is_whole(file, size, digest):
         size, digest = yield from _receive(file, target, size, digest)
     if not _is_whole(file, size, digest):
         with _disk(target):

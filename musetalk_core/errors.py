@@ -49,6 +49,10 @@ def pick(table: Mapping[str, Value], name: str, what: str) -> Value:
     return table[name]
 
 
+class NoRoomError(MuseTalkError):
+    """Memory that is too small for the least that is computed at once."""
+
+
 class NoFaceError(MuseTalkError):
     """No face where one is needed."""
 

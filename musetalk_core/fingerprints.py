@@ -15,6 +15,8 @@ from .models import Models
 
 CONNECTED = "connected-"
 """How the fingerprint of a VAE of the host's begins: of its tensors, never that of a file of ours."""
+TAESD = "taesd-"
+"""How the fingerprint of TAESD as that which makes latents begins: never that of a VAE."""
 _BLOCK = 1 << 20  # bytes
 
 
@@ -25,12 +27,19 @@ def fingerprint(models: Models, kind: str) -> str:
 
     Args:
         models: The networks; a VAE of the host's tells its own.
-        kind: One of `cache.KINDS` that the models were opened with.
+        kind: A network that the models were opened with.
     """
     if kind == "vae" and models.host_vae is not None:
         return CONNECTED + models.host_vae.fingerprint()
     source = models.sources[kind]
     return f"synthetic-{source.synthetic}" if source.path is None else _of_source(source.state())
+
+
+def of_encoder(models: Models) -> str:
+    """The `fingerprint` of what makes latents: the VAE, or TAESD's encoder where that is chosen."""
+    if "taesd_encoder" in models.sources:
+        return TAESD + fingerprint(models, "taesd_encoder")
+    return fingerprint(models, "vae")
 
 
 @functools.lru_cache(maxsize=64)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from . import upright
-from .networks.vae import DOWNSCALE, SCALING_FACTOR, VaeCodec
+from .networks.vae import DOWNSCALE, SCALING_FACTOR, VaeDecoder, VaeEncoder
 
 FACE_SIZE = 256  # px: width and height of the face the model repaints
 LATENT_SIZE = FACE_SIZE // DOWNSCALE
@@ -40,11 +40,11 @@ def crop_face(frame: np.ndarray, box: np.ndarray, angle: float = 0.0) -> np.ndar
     return cv2.resize(frame[y1:y2, x1:x2], size, interpolation=cv2.INTER_LANCZOS4)
 
 
-def encode_crops(codec: VaeCodec, crops: np.ndarray, seeds: Sequence[int] | None = None) -> Tensor:
+def encode_crops(codec: VaeEncoder, crops: np.ndarray, seeds: Sequence[int] | None = None) -> Tensor:
     """Latents of the crops with the mouth masked out and of the crops as they are, in one VAE call.
 
     Args:
-        codec: The VAE.
+        codec: The VAE, or its encoder alone.
         crops: uint8 RGB (B, 256, 256, 3).
         seeds: Sample the posterior, as the reference does, with one seed for each crop, so that a crop
             gets the same noise in whichever batch it comes; its mode when None.
@@ -88,11 +88,11 @@ def inpaint(unet: nn.Module, latents: Tensor, tokens: Tensor) -> Tensor:
     return unet(latents.to(weight.device, weight.dtype), timestep, encoder_hidden_states=audio).sample
 
 
-def decode_faces(codec: VaeCodec, latents: Tensor) -> np.ndarray:
+def decode_faces(codec: VaeDecoder, latents: Tensor) -> np.ndarray:
     """Predicted latents to faces.
 
     Args:
-        codec: The VAE.
+        codec: The VAE, or its decoder alone.
         latents: (B, 4, 32, 32), scaled.
 
     Returns:

@@ -6,11 +6,13 @@ hashes are of the published files; None where they are not known for certain.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 _HUGGING_FACE = "https://huggingface.co"
 _MUSETALK = f"{_HUGGING_FACE}/TMElyralab/MuseTalk/resolve/main"
 _VAE = f"{_HUGGING_FACE}/stabilityai/sd-vae-ft-mse/resolve/main"
+_TAESD = f"{_HUGGING_FACE}/madebyollin/taesd/resolve/main"
 _OPENAI = "https://openaipublic.azureedge.net/main/whisper/models"
 
 _MUSETALK_LICENCE = "any use, per its authors"
@@ -21,11 +23,12 @@ class WeightFile:
     """One published file.
 
     Attributes:
-        kind: Which network it belongs to: unet, vae, whisper, dwpose, face_parse or s3fd.
+        kind: Which network it belongs to: one of `REQUIRED`, taesd_encoder or taesd_decoder.
         path: Where it belongs under a models folder, with forward slashes.
         url: Where it is published.
         size: Bytes; None where not known.
-        sha256: 64 hexadecimal digits; None where not known. A file has a size, a hash or both.
+        sha256: 64 hexadecimal digits; None where not known. A file has a size, a hash or both, but for
+            safetensors, which tell their own length.
         licence: What its authors allow.
         release: The MuseTalk release it is for, "1.0" or "1.5"; None for both.
     """
@@ -148,6 +151,24 @@ FILES = (
         licence="BSD-3",
         release=None,
     ),
+    WeightFile(
+        kind="taesd_encoder",
+        path="taesd/taesd_encoder.safetensors",
+        url=f"{_TAESD}/taesd_encoder.safetensors",
+        size=None,
+        sha256=None,
+        licence="MIT",
+        release=None,
+    ),
+    WeightFile(
+        kind="taesd_decoder",
+        path="taesd/taesd_decoder.safetensors",
+        url=f"{_TAESD}/taesd_decoder.safetensors",
+        size=None,
+        sha256=None,
+        licence="MIT",
+        release=None,
+    ),
 )
 """Every file whose source is known."""
 
@@ -165,6 +186,18 @@ ALTERNATIVES: dict[str, tuple[str, ...]] = {
     "dwpose": ("dwpose/dw-ll_ucoco_384.pth",),
     "face_parse": ("face-parse-bisent/79999_iter.pth",),
     "s3fd": ("s3fd/s3fd-619a316812.pth",),
+    # Users of ComfyUI have the files of TAESD as they are in its folder vae_approx.
+    **{
+        f"taesd_{half}": (
+            f"taesd/taesd_{half}.safetensors",
+            f"taesd_{half}.safetensors",
+            f"taesd/taesd_{half}.pth",
+            f"taesd_{half}.pth",
+            "taesd/diffusion_pytorch_model.safetensors",
+            "taesd/diffusion_pytorch_model.bin",
+        )
+        for half in ("encoder", "decoder")
+    },
 }
 """The files that will do for each network, the preferred one first. The first is what is downloaded."""
 
@@ -176,14 +209,18 @@ CONFIGS: dict[str, str] = {
 """The configuration file published beside a weight file."""
 
 
-def needed(release: str) -> tuple[WeightFile, ...]:
+REQUIRED = ("unet", "vae", "whisper", "dwpose", "face_parse", "s3fd")
+"""The networks of a release, as nothing else is chosen."""
+
+
+def needed(release: str, kinds: Collection[str] = REQUIRED) -> tuple[WeightFile, ...]:
     """The files to download for one release: the preferred one for each network, with its config.
 
     Args:
         release: "1.0" or "1.5"; anything else is a KeyError.
+        kinds: Which networks.
     """
-    kinds = (f"unet-{release}", "vae", "whisper", "dwpose", "face_parse", "s3fd")
-    weights = {ALTERNATIVES[kind][0] for kind in kinds}
+    weights = {ALTERNATIVES[f"unet-{release}" if kind == "unet" else kind][0] for kind in kinds}
     wanted = weights | {config for weight, config in CONFIGS.items() if weight in weights}
     return tuple(file for file in FILES if file.path in wanted)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from itertools import chain, count
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from .errors import MediaError
+from .overlap import behind
 from .picture_track import WHOLE_FILE, Coding, PictureTrack
 from .sound_input import Sound
 from .sound_track import sound_track
@@ -24,6 +25,9 @@ if TYPE_CHECKING:  # importing PyAV takes a quarter of a second: it waits for th
 
 FASTSTART = {"movflags": "+faststart"}
 """Puts the index first, so that playing starts before the file has fully arrived."""
+
+WAITING = 8
+"""Frames that may wait to be encoded: a batch, so that the encoder has work while the next is painted."""
 
 
 class Sink(Protocol):
@@ -45,11 +49,12 @@ def write_video(
 
     The file appears under its name only when it is complete. Whatever stops the work before -
     including an exception out of `frames` - leaves nothing behind, and a previous file of that
-    name as it was. Neither picture nor sound is held whole.
+    name as it was. Neither picture nor sound is held whole. Frames are encoded in a thread of their own while the
+    next are made.
 
     Args:
         path: The file to write; its folder must be there.
-        frames: uint8 RGB (H, W, 3), all of one size, taken one at a time.
+        frames: uint8 RGB (H, W, 3), all of one size, taken one at a time; at most `WAITING` of them wait.
         fps: Frames a second, kept exactly; numerator and denominator below 2**31.
         sound: Written whole, also where it is longer or shorter than the picture. A `Sound` becomes AAC; a
             rate AAC does not know is resampled to the next higher one it does. The sound of a file
@@ -97,6 +102,8 @@ def write_tracks(
     with ExitStack() as sources:
         speech = None if sound is None else sources.enter_context(sound_track(sound, seconds))
         frames = iter(frames)
+        if isinstance(frames, Generator):  # whatever ends the writing ends what makes the frames, too
+            sources.callback(frames.close)
         first = next(frames, None)
         if first is None:
             raise MediaError(f"There are no frames to write to {path}.", "Give at least one frame.")
@@ -105,11 +112,16 @@ def write_tracks(
         picture = PictureTrack(container, first.shape, fps, look, coding)
         if speech is not None:
             speech.attach(container)
-        for pixels in chain([first], frames):
+
+        def add(pixels: np.ndarray) -> None:
             with errors_named(path):
                 picture.add(pixels)
                 if speech is not None:
                     speech.add_until(picture.count / fps)
+
+        with behind(add, WAITING) as put:
+            for pixels in chain([first], frames):
+                put(pixels)
         with errors_named(path):
             picture.finish()
             if speech is not None:

@@ -13,7 +13,8 @@ from .cache import ModelCache, Source
 from .errors import pick
 from .latents import FACE_SIZE
 from .networks import bisenet, rtmpose
-from .networks.vae import DiffusersCodec, HostCodec, VaeCodec
+from .networks.taesd import TaesdDecoder, TaesdEncoder
+from .networks.vae import DiffusersCodec, HostCodec, VaeCodec, VaeDecoder, VaeEncoder
 from .releases import Release
 
 if TYPE_CHECKING:
@@ -23,7 +24,16 @@ if TYPE_CHECKING:
 _FACE = FACE_SIZE**2  # pixels of a face as UNet and VAE see it
 # Numbers alive at once for each pixel of input: the host's own figure for the VAE, measured for S3FD,
 # and a generous guess for the others, which are small.
-_VALUES_PER_PIXEL = {"vae": 2200, "s3fd": 130, "unet": 300, "dwpose": 130, "face_parse": 130, "whisper": 0}
+_VALUES_PER_PIXEL = {
+    "vae": 2200,
+    "taesd_encoder": 320,
+    "taesd_decoder": 320,
+    "s3fd": 130,
+    "unet": 300,
+    "dwpose": 130,
+    "face_parse": 130,
+    "whisper": 0,
+}
 
 
 @dataclass(frozen=True)
@@ -34,10 +44,10 @@ class Models:
 
     Attributes:
         release: The release the UNet's weights belong to.
-        sources: Kind of network to where its weights come from.
+        sources: Kind of network to where its weights come from. A half of TAESD among them replaces the VAE's.
         dtype: Of UNet and VAE; the small networks compute in float32.
         cache: Holds the networks.
-        host_vae: A VAE of the host's to use instead of our own.
+        host_vae: A VAE of the host's to use instead of our own, but not of TAESD.
     """
 
     release: Release
@@ -54,7 +64,18 @@ class Models:
     def unet(self, frames: int = 1) -> nn.Module:
         return self._network("unet", self.dtype, frames * _FACE)
 
+    def vae_encoder(self, faces: int = 1) -> VaeEncoder:
+        if "taesd_encoder" not in self.sources:
+            return self.vae(faces)
+        return TaesdEncoder(self._network("taesd_encoder", self.dtype, faces * _FACE))
+
+    def vae_decoder(self, faces: int = 1) -> VaeDecoder:
+        if "taesd_decoder" not in self.sources:
+            return self.vae(faces)
+        return TaesdDecoder(self._network("taesd_decoder", self.dtype, faces * _FACE))
+
     def vae(self, faces: int = 1) -> VaeCodec:
+        """Both halves of the full VAE, where they are not TAESD's. Stages ask for the half they use."""
         return self.host_vae or DiffusersCodec(self._network("vae", self.dtype, faces * _FACE))
 
     def whisper(self) -> AudioEncoder:

@@ -21,6 +21,8 @@ from .keypoints import FACE, Region, estimate_keypoints
 from .likeness import Portrait
 from .models import Models
 from .networks import s3fd
+from .overlap import ahead
+from .passes import in_passes
 from .people import Follower
 from .progress import Frames, Progress, silent
 from .shots import with_cuts
@@ -61,7 +63,8 @@ def observe_faces(
 
     Args:
         models: The networks.
-        frames: At least one, all of one size; each is asked for once, in order.
+        frames: At least one, all of one size; each is asked for once, in order, ahead of need by a batch and in
+            another thread.
         batch_size: Frames a pass of DWPose; S3FD takes as many as fit a fixed number of pixels.
         keypoints: Another estimator to use instead of our RTMPose; same results as
             `keypoints.estimate_keypoints`.
@@ -85,12 +88,13 @@ def observe_faces(
     parts: list[Seen] = []
     cuts: list[bool] = []
     done = 0
-    for batch in _batches(with_cuts(frames[i] for i in range(len(frames))), batch_size):
-        pictures, begins = [frame for frame, _ in batch], [cut for _, cut in batch]
-        parts.append(look(pictures, begins, _Detector(models, progress, done, len(frames))))
-        cuts += begins
-        done += len(batch)
-        progress(done, len(frames), pictures[-1])
+    with ahead(with_cuts(frames[i] for i in range(len(frames))), batch_size) as marked:
+        for batch in _batches(marked, batch_size):
+            pictures, begins = [frame for frame, _ in batch], [cut for _, cut in batch]
+            parts.append(look(pictures, begins, _Detector(models, progress, done, len(frames))))
+            cuts += begins
+            done += len(batch)
+            progress(done, len(frames), pictures[-1])
     landmarks, scores, detections = (np.concatenate(part) for part in zip(*parts, strict=True))
     return Observations(height, width, landmarks, scores, detections, np.array(cuts))
 
@@ -100,7 +104,7 @@ Look = Callable[[list[np.ndarray], list[bool], "_Detector"], Seen]
 
 def _the_only_one(models: Models, options: FaceOptions, keypoints: KeypointEstimator | None) -> Look:
     """As the reference looks: the frame is one person, the detector says whether they have a face."""
-    estimate = keypoints or (lambda batch: estimate_keypoints(models.dwpose(len(batch)), batch))
+    estimate = keypoints or (lambda batch: _estimate(models, [(frame, None) for frame in batch]))
 
     def look(batch: list[np.ndarray], cuts: list[bool], detector: _Detector) -> Seen:
         points, scores = (part[:, FACE] for part in estimate(batch))
@@ -153,12 +157,22 @@ def _closely(models: Models, batch: list[np.ndarray], chosen: list[np.ndarray | 
     detections = np.array([_NOBODY if box is None else s3fd.whole_pixels(box) for box in chosen], np.int64)
     there = [i for i, box in enumerate(chosen) if box is not None]
     if there:
-        regions = [_region(chosen[i], batch[i]) for i in there]
-        found = estimate_keypoints(models.dwpose(len(there)), [batch[i] for i in there], regions)
+        found = _estimate(models, [(batch[i], _region(chosen[i], batch[i])) for i in there])
         points, marks = (part[:, FACE] for part in found)
         own = _overlap(_extent(points), detections[there]) >= _OWN_OVERLAP
         landmarks[np.array(there)[own]], scores[np.array(there)[own]] = points[own].astype(np.int64), marks[own]
     return landmarks, scores, detections
+
+
+def _estimate(models: Models, pictures: list[tuple[np.ndarray, Region | None]]) -> tuple[np.ndarray, np.ndarray]:
+    """`estimate_keypoints` of frames, each with the region to look at."""
+
+    def estimate(part: list[tuple[np.ndarray, Region | None]]) -> tuple[np.ndarray, np.ndarray]:
+        return estimate_keypoints(models.dwpose(len(part)), *zip(*part, strict=True))
+
+    passes = in_passes(models, "finding landmarks", pictures, len(pictures), estimate)
+    points, scores = zip(*(found for _, found in passes), strict=True)
+    return np.concatenate(points), np.concatenate(scores)
 
 
 def _portrait(models: Models, choice: FaceChoice) -> Portrait | None:
@@ -214,8 +228,12 @@ class _Detector:
         return found
 
     def _pass(self, frames: list[np.ndarray]) -> list[np.ndarray]:
-        pictures = np.stack(frames)
-        return s3fd.detect(self._models.s3fd(pictures[..., 0].size), pictures)
+        def detect(part: list[np.ndarray]) -> list[np.ndarray]:
+            pictures = np.stack(part)
+            return s3fd.detect(self._models.s3fd(pictures[..., 0].size), pictures)
+
+        passes = in_passes(self._models, "finding faces", frames, len(frames), detect)
+        return [boxes for _, found in passes for boxes in found]
 
 
 def _parts(frames: list[np.ndarray]) -> Iterator[list[np.ndarray]]:

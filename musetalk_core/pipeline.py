@@ -19,6 +19,7 @@ from .errors import InputError
 from .faces import FaceTrack
 from .models import Models
 from .networks.vae import DOWNSCALE
+from .passes import in_passes
 from .progress import Frames, Progress, silent
 from .timeline import Length, output_frames, source_frame
 
@@ -100,7 +101,13 @@ def encode_batch(
     """
     crops = np.stack([latents.crop_face(frames[i], track.boxes[i], track.angles[i]) for i in indices])
     seeds = None if seed is None else [(seed + int(i)) % 2**64 for i in indices]
-    return crops, latents.encode_crops(models.vae(2 * len(crops)), crops, seeds)
+
+    def encode(part: np.ndarray) -> Tensor:
+        chosen = None if seeds is None else [seeds[i] for i in part]
+        return latents.encode_crops(models.vae_encoder(2 * len(part)), crops[part], chosen)
+
+    passes = in_passes(models, "encoding faces", np.arange(len(crops)), len(crops), encode)
+    return crops, torch.cat([values for _, values in passes])
 
 
 @torch.inference_mode()
@@ -144,9 +151,16 @@ def predict(
     source = np.array(sources)
     out = torch.zeros(len(frames), 4, latents.LATENT_SIZE, latents.LATENT_SIZE)
     wanted = np.flatnonzero(encoded.present[source] & (source >= 0))
-    for done, chunk in _counted(_chunks(wanted, batch_size)):
+    done = 0
+
+    def paint(chunk: np.ndarray) -> Tensor:
+        values = encoded.values[source[chunk]]  # before the UNet is asked for: they may be encoded only now
         tokens = features.tokens([frames[i] for i in chunk])
-        out[chunk] = latents.inpaint(models.unet(len(chunk)), encoded.values[source[chunk]], tokens).float().cpu()
+        return latents.inpaint(models.unet(len(chunk)), values, tokens).float().cpu()
+
+    for chunk, values in in_passes(models, "painting mouths", wanted, batch_size, paint):
+        out[chunk] = values
+        done += len(chunk)
         progress(done, len(wanted), None)
     return out
 
@@ -166,8 +180,14 @@ def decode(models: Models, predicted: Tensor, batch_size: int = 8, progress: Pro
     """
     out = np.zeros((len(predicted), *(DOWNSCALE * side for side in predicted.shape[2:]), 3), np.uint8)
     wanted = predicted.flatten(1).any(dim=1).nonzero()[:, 0].cpu().numpy()
-    for done, chunk in _counted(_chunks(wanted, batch_size)):
-        out[chunk] = latents.decode_faces(models.vae(len(chunk)), predicted[chunk])
+    done = 0
+
+    def decoded(chunk: np.ndarray) -> np.ndarray:
+        return latents.decode_faces(models.vae_decoder(len(chunk)), predicted[chunk])
+
+    for chunk, pictures in in_passes(models, "decoding faces", wanted, batch_size, decoded):
+        out[chunk] = pictures
+        done += len(chunk)
         progress(done, len(wanted), out[chunk[-1]])
     return out
 
@@ -175,10 +195,3 @@ def decode(models: Models, predicted: Tensor, batch_size: int = 8, progress: Pro
 def _chunks(indices: np.ndarray, size: int) -> Iterator[np.ndarray]:
     for start in range(0, len(indices), size):
         yield indices[start : start + size]
-
-
-def _counted(chunks: Iterator[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
-    done = 0
-    for chunk in chunks:
-        done += len(chunk)
-        yield done, chunk

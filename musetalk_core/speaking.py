@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +17,7 @@ from .blender import Blender, Masks, parse_masks
 from .faces import FaceTrack
 from .finishing import NO_FINISH, Finish
 from .models import Models
+from .overlap import ahead, beside
 from .pipeline import FaceLatents
 from .progress import Frames, Progress, silent
 from .recent import Recent
@@ -79,8 +82,7 @@ def lip_sync(
 ) -> Iterator[np.ndarray]:
     """`speak` with a face that is encoded as it is shown.
 
-    Of the source, only the frames of one batch are asked for at a time, in the order in which they
-    are shown.
+    Source frames are asked for in the order in which they are shown, at most two batches before they are.
 
     Args:
         models: The networks.
@@ -99,9 +101,10 @@ def lip_sync(
         done, total = now, of
         progress(now, of, picture)
 
-    frames = _Latest(frames, batch_size)
-    face = encoded_on_demand(models, frames, track, seed, lambda: progress(done, total, None))
-    yield from speak(models, face, features, batch_size, report, order, finish, fade_in_silence)
+    def face_of(seen: Frames) -> Face:
+        return encoded_on_demand(models, seen, track, seed, lambda: progress(done, total, None))
+
+    yield from _speak(models, frames, face_of, features, batch_size, report, order, finish, fade_in_silence)
 
 
 def speak(
@@ -133,38 +136,93 @@ def speak(
     Raises:
         InputError: face, features and models do not belong together.
     """
+    yield from _speak(
+        models, face.frames, lambda _: face, features, batch_size, progress, order, finish, fade_in_silence
+    )
+
+
+def _speak(
+    models: Models,
+    frames: Frames,
+    face_of: Callable[[Frames], Face],
+    features: AudioFeatures,
+    batch_size: int,
+    progress: Progress,
+    order: Sequence[int] | None,
+    finish: Finish,
+    fade_in_silence: bool,
+) -> Iterator[np.ndarray]:
+    """`speak` with a face that is made over the frames as far as they are read.
+
+    The networks paint a batch on the caller's thread. Meanwhile the one before is composed in another thread, and
+    the frames of the one after are read in a third, which alone asks for them. So at most three batches of source
+    frames are held, and two of finished ones.
+    """
     done = 0
 
     def between(*_) -> None:  # a batch takes long on a slow machine: let it be stopped in the middle
         progress(done, len(order), None)
 
-    blender = Blender(models, face.frames, face.track, finish=finish, masks=face.masks)
+    def finished(batch: Future[list[np.ndarray]]) -> Iterator[np.ndarray]:
+        nonlocal done
+        for frame in batch.result():
+            yield frame
+            done += 1
+        progress(done, len(order), frame)
+
+    seen = _Seen(len(frames), {0: frames[0]})
+    face = face_of(seen)
+    blender = Blender(models, seen, face.track, finish=finish, masks=face.masks)
     if order is None:
         order = play_order(features.frames, len(face.track), face.track.length)
     weights = features.speech if fade_in_silence else np.ones(len(order), np.float32)
-    for done in range(0, len(order), batch_size):
-        batch = range(done, min(done + batch_size, len(order)))
-        sources, weight = order[done : batch.stop], weights[done : batch.stop]
-        seen = np.where(weight > 0, sources, -1)
-        predicted = pipeline.predict(models, face.latents, features, batch_size, batch, between, seen)
-        painted = pipeline.decode(models, predicted, batch_size, between)
-        for frame in blender.blend(sources, painted, weight):
-            yield frame
-        progress(batch.stop, len(order), frame)
+    batches = [range(start, min(start + batch_size, len(order))) for start in range(0, len(order), batch_size)]
+    composing: deque[Future[list[np.ndarray]]] = deque()
+    shown = ([order[i] for i in batch] for batch in batches)
+    with ahead(_read(frames, shown, seen.now)) as read, beside() as call:
+        for batch, pictures in zip(batches, read, strict=True):
+            seen.now = pictures
+            sources, weight = order[batch.start : batch.stop], weights[batch.start : batch.stop]
+            heard = np.where(weight > 0, sources, -1)
+            predicted = pipeline.predict(models, face.latents, features, batch_size, batch, between, heard)
+            painted = pipeline.decode(models, predicted, batch_size, between)
+            masks = blender.masks(sources, weight)
+            composing.append(call(list, blender.composite(pictures, sources, painted, masks, weight)))
+            if len(composing) > 1:
+                yield from finished(composing.popleft())
+        while composing:
+            yield from finished(composing.popleft())
 
 
-class _Latest(Sequence):
-    """Frames of which the latest are remembered: a batch's are cut, parsed and blended one after the other."""
+class _Seen(Sequence):
+    """The frames of a clip, of which only those of one batch may be asked for.
 
-    def __init__(self, frames: Frames, count: int) -> None:
-        self._frames = frames
-        self._recent: Recent[int, np.ndarray] = Recent(count, lambda frame: 1)
+    Args:
+        count: Frames of the clip.
+        now: Those that may be asked for, by index.
+    """
+
+    def __init__(self, count: int, now: dict[int, np.ndarray]) -> None:
+        self._count, self.now = count, now
 
     def __len__(self) -> int:
-        return len(self._frames)
+        return self._count
 
     def __getitem__(self, index: int) -> np.ndarray:
-        return self._recent.all([index], lambda new: [self._frames[index]])[index]
+        return self.now[index]
+
+
+def _read(
+    frames: Frames, batches: Iterable[Sequence[int]], known: dict[int, np.ndarray]
+) -> Iterator[dict[int, np.ndarray]]:
+    """The frames of each batch by index; those of the batch before are not asked for again."""
+    for batch in batches:
+        now: dict[int, np.ndarray] = {}
+        for i in batch:
+            if i not in now:
+                now[i] = known[i] if i in known else frames[i]
+        known = now
+        yield now
 
 
 class _EncodedOnDemand:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from .drawing import write
 from .masks import SKIN
-from .networks import bisenet, rtmpose, s3fd, unet, vae, whisper
+from .networks import bisenet, rtmpose, s3fd, taesd, unet, vae, whisper
 
 Size = Literal["small", "full"]
 """Of the UNet and the VAE: "full" is the published architecture; "small" runs at once anywhere."""
@@ -31,7 +31,7 @@ def build(kind: str, size: Size) -> nn.Module:
     """Make a network with synthetic weights.
 
     Args:
-        kind: "unet", "vae", "whisper", "dwpose", "face_parse" or "s3fd".
+        kind: One of `cache.KINDS` or `cache.TAESD_KINDS`.
         size: Of the UNet and the VAE.
     """
     small = size == "small"
@@ -42,6 +42,10 @@ def build(kind: str, size: Size) -> nn.Module:
                 network = unet.create(_SMALL_UNET if small else None)
             case "vae":
                 network = vae.create(_SMALL_VAE if small else None)
+            case "taesd_encoder":
+                network = taesd.create("encoder")
+            case "taesd_decoder":
+                network = _coloured(taesd.create("decoder"))
             case "whisper":
                 network = whisper.create()
             case "dwpose":
@@ -65,6 +69,14 @@ def _all_skin(network: bisenet.BiSeNet) -> nn.Module:
     head.conv.bn.bias.fill_(1.0)
     head.conv_out.weight.zero_()
     head.conv_out.weight[SKIN] = 1.0
+    return network
+
+
+def _coloured(network: nn.Module) -> nn.Module:
+    # As they come, its weights paint an even black.
+    last = network.layers[-1]
+    last.weight *= 30
+    last.bias.fill_(0.5)
     return network
 
 

@@ -56,9 +56,13 @@ def register_model_folder() -> None:
 
 
 def weight_roots() -> list[Path]:
-    """Folders in which weights may lie in their published layout; the first takes downloads."""
+    """Folders in which weights may lie in their published layout; the first takes downloads.
+
+    The last are ComfyUI's own for TAESD.
+    """
     roots = [Path(path) for path in folder_paths.get_folder_paths(MODEL_FOLDER)]
-    return roots + [Path(path) / _OLDER_PACK for path in folder_paths.get_folder_paths("diffusers")]
+    roots += [Path(path) / _OLDER_PACK for path in folder_paths.get_folder_paths("diffusers")]
+    return roots + [Path(path) for path in folder_paths.get_folder_paths("vae_approx")]
 
 
 class MuseTalkNetwork(nn.Module):
@@ -94,6 +98,10 @@ class HostResidency:
 
     def forget(self, network: nn.Module) -> None:
         self._patchers.pop(id(network), None)
+
+    def free(self) -> None:
+        comfy.model_management.unload_all_models()
+        comfy.model_management.soft_empty_cache()
 
 
 @functools.cache

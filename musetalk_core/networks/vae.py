@@ -43,15 +43,23 @@ _OLD_ATTENTION_NAMES = {
 }
 
 
-class VaeCodec(Protocol):
-    """What the stages ask of a VAE, so that the host's own can stand in for ours."""
+class VaeEncoder(Protocol):
+    """What the stages ask of a VAE's encoder, so that the host's own or TAESD's can stand in for ours."""
 
     def encode(self, pixels: Tensor, noise: list[torch.Generator] | None = None) -> Tensor:
         """Pixels (B, 3, H, W) in -1..1 to unscaled latents (B, 4, H/8, W/8): the posterior's mode,
         or a sample of it when there is a generator for each picture."""
 
+
+class VaeDecoder(Protocol):
+    """What they ask of its decoder."""
+
     def decode(self, latents: Tensor) -> Tensor:
         """Unscaled latents (B, 4, h, w) to pixels (B, 3, 8h, 8w), about -1..1."""
+
+
+class VaeCodec(VaeEncoder, VaeDecoder, Protocol):
+    """Both halves of a VAE."""
 
 
 class HostCodec(VaeCodec, Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from musetalk_core.audio import AudioFeatures
+from musetalk_core.cache import ByteBudget
 from musetalk_core.faces import FaceTrack, Observations
 from musetalk_core.masks import SKIN
 from musetalk_core.networks.vae import SCALING_FACTOR
@@ -162,13 +164,13 @@ class StandIns:
     def __init__(self, release: str = "1.5", synthetic: bool = False) -> None:
         self.release: Release = RELEASES[release]
         self.synthetic = synthetic
-        self.cache = SimpleNamespace(residency=SimpleNamespace(device=torch.device("cpu")))
+        self.cache = SimpleNamespace(residency=ByteBudget(torch.device("cpu")))
         self.networks = SimpleNamespace(
             unet=TellingUnet(), vae=PlainVae(), dwpose=BrightestPoint(), face_parse=OneClass()
         )
 
     def __getattr__(self, kind: str):
-        network = getattr(self.networks, kind)
+        network = getattr(self.networks, "vae" if kind in ("vae_encoder", "vae_decoder") else kind)
         return lambda *batch: network
 
 
@@ -181,6 +183,11 @@ def counted_rows(frames: int, release: str = "1.5") -> AudioFeatures:
 def conform(length: int, source_fps: Fraction, fps: Fraction) -> list[int]:
     """Which frames of a clip of one rate are on screen at another."""
     return on_screen([i / source_fps for i in range(length)], length / source_fps, fps)
+
+
+def threads_of_ours() -> list[threading.Thread]:
+    """Those in which work goes on beside the caller's."""
+    return [thread for thread in threading.enumerate() if thread.name.startswith("musetalk")]
 
 
 # Files

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from musetalk_core import memo
+from musetalk_core import cli, memo, models
 from musetalk_core.cache import ByteBudget, ModelCache, Source, size_in_bytes
 from musetalk_core.errors import WeightsInvalidError
 from musetalk_core.memo import TensorMemo
@@ -37,6 +37,9 @@ class Recorder:
 
     def forget(self, network: nn.Module) -> None:
         self.forgotten.append(network)
+
+    def free(self) -> None:
+        raise AssertionError("nothing runs out here")
 
 
 @pytest.fixture
@@ -230,6 +233,32 @@ def test_a_forgotten_network_does_not_count() -> None:
     residency.bring(b, 0)
     assert a.sent == ["meta"]
     residency.forget(a)
+
+
+def test_where_memory_runs_out_all_leave_and_come_back_when_they_are_used() -> None:
+    residency = ByteBudget(META, 100)
+    a, b = weights(40, 40)
+    residency.bring(a, 0)
+    residency.bring(b, 0)
+    residency.free()
+    assert places(a, b) == ["cpu", "cpu"]
+    residency.bring(b, 0)
+    assert places(a, b) == ["cpu", "meta"]
+
+
+@pytest.mark.parametrize(("free", "unet", "vae"), [(2700, 1700, 168), (5300, 3400, 335)])  # 3 GB fp16, 6 GB fp32
+def test_on_a_small_card_the_face_networks_leave_and_unet_and_vae_stay(
+    free: int, unet: int, vae: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sizes in MB, as they are; bytes here. The first three are RTMPose, S3FD and BiSeNet."""
+    monkeypatch.setattr(models, "choose_device", lambda: torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free, 10**6))
+    residency = cli._cache().residency
+    *others, vae, unet = weights(138, 90, 53, vae, unet)
+    for network in (*others, vae, unet, vae, unet):
+        residency.bring(network, 0)
+    assert "cpu" not in unet.sent + vae.sent
+    assert places(others[0]) == ["cpu"]
 
 
 def test_the_whole_network_is_on_the_device() -> None:

@@ -157,6 +157,17 @@ def test_a_file_of_unknown_hash_is_known_by_its_size(server: Server, file: Weigh
         fetch(replace(file, sha256=None, size=12), tmp_path, silent)
 
 
+def test_a_file_of_which_nothing_is_known_is_taken_as_it_comes_and_whole(
+    server: Server, file: WeightFile, tmp_path: Path
+) -> None:
+    unknown = replace(file, sha256=None, size=None)
+    write_part(tmp_path, b"of another version")
+    assert fetch(unknown, tmp_path, silent).read_bytes() == CONTENT
+    assert server.asked == [None], "from its beginning"
+    assert fetch(unknown, tmp_path, silent).read_bytes() == CONTENT
+    assert server.asked == [None], "once"
+
+
 def test_a_file_that_is_there_is_not_fetched_again(server: Server, file: WeightFile, tmp_path: Path) -> None:
     fetch(file, tmp_path, silent)
     fetch(file, tmp_path, silent)

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from musetalk_core import face_track_file, job, media_output
-from musetalk_core.errors import InputError, MediaError
+from musetalk_core.errors import InputError, MediaError, NoRoomError
 from musetalk_core.faces import make_track
 from musetalk_core.job import Settings
 from musetalk_core.media_input import open_clip
@@ -255,7 +255,7 @@ def test_what_fails_midway_leaves_nothing_and_an_older_video_as_it_was(
                 raise av.error.OSError(28, "No space left on device", "out.mp4")
 
         monkeypatch.setattr(media_output.PictureTrack, "add", add)
-    expected = {"network": RuntimeError, "stop": KeyboardInterrupt}.get(cause, MediaError)
+    expected = {"network": NoRoomError, "stop": KeyboardInterrupt}.get(cause, MediaError)
     with pytest.raises(expected):
         job.run(models, source, voice, output, Settings(face_track=track_file(tmp_path, 10), batch_size=2), stages)
     assert seen

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
+import time
 import wave
 import weakref
 from collections.abc import Iterator
@@ -15,10 +17,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from musetalk_core import media_output
 from musetalk_core.errors import MediaError
 from musetalk_core.media_input import Sound, read_clip, read_sound
 from musetalk_core.media_output import write_video
+from musetalk_core.picture_track import PictureTrack
 from tests.core.media_samples import NTSC, distance, encode_sound, noise, tones
+from tests.core.stand_ins import threads_of_ours
 
 AAC_FRAME = 1024  # samples
 
@@ -203,14 +208,16 @@ def test_picture_and_sound_lie_side_by_side_in_the_file(tmp_path: Path) -> None:
     assert content.index(b"moov") < content.index(b"mdat")
 
 
-def test_frames_are_taken_one_at_a_time(tmp_path: Path) -> None:
+def test_few_frames_wait_to_be_encoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add = PictureTrack.add
+    monkeypatch.setattr(PictureTrack, "add", lambda *given: time.sleep(0.005) or add(*given))
     given: list[weakref.ref[np.ndarray]] = []
 
     def frames() -> Iterator[np.ndarray]:
         for frame in noise(50, 16, 16):
             copy = frame.copy()
             given.append(weakref.ref(copy))
-            assert sum(ref() is not None for ref in given) <= 3
+            assert sum(ref() is not None for ref in given) <= media_output.WAITING + 3
             yield copy
 
     assert write_video(tmp_path / "a.mp4", frames(), Fraction(25), None) == 50
@@ -295,6 +302,26 @@ def test_nothing_half_done_is_left(tmp_path: Path, error: BaseException, before:
         write_video(path, breaking(error), Fraction(25), tones(1, 44100))
     assert failure.value is error
     assert [p.read_bytes() for p in tmp_path.iterdir()] == ([before] if before is not None else [])
+
+
+def test_what_fails_in_the_encoder_stops_the_frames_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(track: PictureTrack, pixels: np.ndarray) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def frames() -> Iterator[np.ndarray]:
+        try:
+            yield from noise(1) * 10**6
+        finally:
+            ended.append(True)
+
+    ended: list[bool] = []
+    monkeypatch.setattr(PictureTrack, "add", full)
+    with pytest.raises(MediaError, match="No space left on device"):
+        write_video(tmp_path / "a.mp4", frames(), Fraction(25), None)
+    assert ended and not threads_of_ours()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_video_replaces_the_one_before(tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ def test_frames_are_asked_for_once_in_order_and_only_a_batch_ahead(detector: Cas
         models(), frames, 2, Marks(heads, [0.9] * 7), lambda done, *_: ahead.append(max(frames.asked[1:]) + 1 - done)
     )
     assert frames.asked == [0, *range(7)]  # the first is also asked for its size
-    assert max(ahead) <= 2
+    assert max(ahead) <= 2 + 2  # where a cut is looked for, and the next batch
 
 
 # One of several

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -10,10 +11,11 @@ import pytest
 import torch
 
 from musetalk_core import speaking
+from musetalk_core.blender import Blender
 from musetalk_core.finishing import Finish
 from musetalk_core.recent import Recent
 from musetalk_core.speaking import lip_sync
-from tests.core.stand_ins import StandIns, counted_rows, fixed_track, pictures
+from tests.core.stand_ins import StandIns, counted_rows, fixed_track, pictures, threads_of_ours
 
 SIZE = (64, 48)  # height, width
 BOX = (8, 16, 40, 48)
@@ -29,21 +31,74 @@ class Asked(Sequence):
     """Frames that note which of them are asked for."""
 
     def __init__(self, frames: Sequence[np.ndarray]) -> None:
-        self.frames, self.indices = frames, []
+        self.frames, self.indices, self.threads = frames, [], []
 
     def __len__(self) -> int:
         return len(self.frames)
 
     def __getitem__(self, index: int) -> np.ndarray:
         self.indices.append(index)
+        self.threads.append(threading.get_ident())
         return self.frames[index]
 
 
-def test_frames_are_asked_for_in_the_order_they_are_shown_a_batch_at_a_time() -> None:
-    frames = Asked(pictures(12))
-    for i, _ in enumerate(lip_sync(StandIns(), frames, track_of(12), counted_rows(12), 4)):
-        assert max(frames.indices) < (i // 4 + 1) * 4
-    assert frames.indices == [*range(12)]
+def test_frames_are_asked_for_in_the_order_they_are_shown_two_batches_ahead_and_by_one_thread() -> None:
+    frames = Asked(pictures(21))
+    for i, _ in enumerate(lip_sync(StandIns(), frames, track_of(21), counted_rows(21), 3)):
+        assert max(frames.indices) < (i // 3 + 3) * 3
+    assert frames.indices == [*range(21)]
+    assert len(set(frames.threads[1:])) == 1 and threading.get_ident() not in frames.threads[1:]
+
+
+def test_a_batch_is_composed_while_the_networks_paint_the_next(monkeypatch) -> None:
+    """Compositing that waits for the next batch to be painted would wait for ever if one came after the other."""
+    painted = [threading.Event() for _ in range(3)]
+    models = StandIns()
+    decode, composite = models.networks.vae.decode, Blender.composite
+
+    def decoded(latents):
+        painted[len(models.networks.vae.decoded)].set()
+        return decode(latents)
+
+    def composed(blender, frames, sources, *others):
+        assert painted[min(sources[0] // 2 + 1, 2)].wait(20)
+        yield from composite(blender, frames, sources, *others)
+
+    models.networks.vae.decode = decoded
+    monkeypatch.setattr(Blender, "composite", composed)
+    assert len(list(lip_sync(models, pictures(6), track_of(6), counted_rows(6), 2))) == 6
+
+
+@pytest.mark.parametrize("where", ["read", "painted", "composed"])
+def test_an_error_in_any_thread_comes_out_as_it_is_and_ends_them_all(where: str, monkeypatch) -> None:
+    models, error = StandIns(), OSError("of this kind")
+
+    def fail(*_, **__):
+        raise error
+
+    class Broken(Asked):
+        def __getitem__(self, index: int) -> np.ndarray:
+            return fail() if index == 5 and where == "read" else super().__getitem__(index)
+
+    frames = Broken(pictures(12))
+    shown = lip_sync(models, frames, track_of(12), counted_rows(12), 2)
+    next(shown)
+    if where == "painted":
+        models.networks.unet.forward = fail
+    elif where == "composed":
+        monkeypatch.setattr(Blender, "composite", lambda *_: map(fail, [0]))
+    with pytest.raises(OSError) as failure:
+        list(shown)
+    assert failure.value is error
+    assert not threads_of_ours()
+
+
+def test_whoever_stops_early_leaves_no_thread() -> None:
+    shown = lip_sync(StandIns(), pictures(12), track_of(12), counted_rows(12), 2)
+    next(shown)
+    assert threads_of_ours()
+    shown.close()
+    assert not threads_of_ours()
 
 
 def test_a_long_clip_is_computed_anew_where_it_is_shown_again_and_looks_the_same(monkeypatch) -> None:

@@ -9,11 +9,13 @@ import pytest
 import torch
 
 from musetalk_core import observing, synthetic, tracking
-from musetalk_core.cache import KINDS
+from musetalk_core.cache import KINDS, TAESD_KINDS
 from musetalk_core.keypoints import estimate_keypoints
+from musetalk_core.latents import decode_faces
 from musetalk_core.masks import SKIN, parse_faces
 from musetalk_core.models import Models
 from musetalk_core.networks import unet, vae
+from musetalk_core.networks.taesd import TaesdDecoder
 from musetalk_core.synthetic import stamp
 
 
@@ -22,7 +24,7 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, *TAESD_KINDS])
 def test_two_builds_are_equal_whatever_came_before(kind: str) -> None:
     before = torch.get_rng_state()
     first = synthetic.build(kind, "small")
@@ -43,6 +45,13 @@ def test_the_full_size_is_the_published_architecture(kind: str, create: Callable
         built, published = synthetic.build(kind, "full"), create()
     shapes = [{name: tensor.shape for name, tensor in net.state_dict().items()} for net in (built, published)]
     assert shapes[0] == shapes[1]
+
+
+@torch.inference_mode()
+def test_taesd_paints_something_to_be_seen() -> None:
+    latents = torch.randn(2, 4, 32, 32, generator=torch.Generator().manual_seed(0)) * 0.35
+    faces = decode_faces(TaesdDecoder(synthetic.build("taesd_decoder", "small")), latents)
+    assert 40 < faces.mean() < 200 and faces.std(axis=(1, 2)).min() > 10
 
 
 @pytest.mark.parametrize(("height", "width"), [(1080, 1920), (640, 360), (97, 97)])

@@ -93,7 +93,11 @@ def test_a_pack_in_a_host_looks_in_the_hosts_models(tmp_path: Path, monkeypatch:
     pack = tmp_path / "custom_nodes" / "musetalk"
     monkeypatch.setattr(weights, "__file__", str(pack / "musetalk_core" / "weights.py"))
     models = tmp_path / "models"
-    assert weights.default_roots() == [models / "musetalk", models / "diffusers" / "TMElyralab" / "MuseTalk"]
+    assert weights.default_roots() == [
+        models / "musetalk",
+        models / "diffusers" / "TMElyralab" / "MuseTalk",
+        models / "vae_approx",  # ComfyUI's own folder for TAESD
+    ]
 
 
 def test_a_pack_on_its_own_looks_beside_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,16 @@ def published_folder(root: Path) -> None:
             config.write_text(json.dumps(dict(network.config)))
 
 
+def taesd(folder: Path) -> None:
+    """The pair of files that ComfyUI's own loader takes for TAESD."""
+    for half, before in (("encoder", 0), ("decoder", 1)):
+        state = {}
+        for name, value in synthetic.build(f"taesd_{half}", "full").state_dict().items():
+            _, layer, rest = name.split(".", 2)
+            state[f"{int(layer) + before}.{rest}"] = value
+        torch.save(state, folder / f"taesd_{half}.pth")
+
+
 def stock_vae(path: Path) -> None:
     """A VAE of the published size, which ComfyUI's own loader can read too."""
     with torch.random.fork_rng(devices=[]):

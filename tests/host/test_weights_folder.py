@@ -42,6 +42,28 @@ def test_published_layout_loads_and_a_replaced_file_is_noticed(with_weights):
     assert loads(with_weights) == 7, "faces are looked for again with the new weights"
 
 
+def test_taesd_gives_the_same_faces_as_the_hosts_own(with_weights):
+    """Its files are those in ComfyUI's own folder, and no full VAE is needed."""
+    (with_weights.models_dir / "vae_approx").mkdir(exist_ok=True)
+    checkpoints.taesd(with_weights.models_dir / "vae_approx")
+    (with_weights.models_dir / "musetalk" / checkpoints.PLACES["vae"]).unlink()
+
+    chosen = "TAESD (faster, coarser)"
+    graph = speaking(seconds=0.08, weights=FOLDER, vae_encode=chosen, vae_decode=chosen)
+    graph["save"]["inputs"]["images"] = ["decode", 0]
+    result = with_weights.run(graph, timeout=200)
+    assert result.status == "success", result.error
+    faces = pictures(with_weights, result)
+    assert faces[0].std() > 5
+
+    graph["vae"] = node("VAELoader", vae_name="taesd")
+    graph["models"]["inputs"] |= {"vae": ["vae", 0], "vae_encode": "full", "vae_decode": "full"}
+    result = with_weights.run(graph, timeout=200)
+    assert result.status == "success", result.error
+    for stock, own in zip(pictures(with_weights, result), faces, strict=True):
+        assert np.abs(stock.astype(int) - own).max() <= 2
+
+
 def test_the_older_packs_folder_is_found(fresh_comfy):
     server = fresh_comfy()
     checkpoints.published_folder(server.models_dir / "diffusers" / "TMElyralab" / "MuseTalk")

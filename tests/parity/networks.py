@@ -5,12 +5,14 @@ import functools
 import torch
 
 from musetalk_core.networks import bisenet, rtmpose, unet, vae, whisper
+from musetalk_core.networks.lean import rewrite
 from tests.parity.fill import fill_array, fill_module
 
 
 def _filled(network):
+    """Filled in its published form, then rewritten as it is when it is used."""
     fill_module(network)
-    return network.eval().requires_grad_(False)
+    return rewrite(network.eval().requires_grad_(False))
 
 
 @functools.cache
