@@ -1,128 +1,160 @@
-"""The instrument: seconds per frame and operations of every stage, against the machine's own limit."""
+"""The instrument: seconds per frame, operations and memory of every stage, against the machine's own limit."""
 
 from __future__ import annotations
 
-import platform
-import time
+import math
 from collections.abc import Callable
-from fractions import Fraction
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from . import keypoints, latents, masks, observing, pipeline, tracking
-from .audio import SAMPLE_RATE
+from .bench_clip import FPS, swaying, voice
+from .bench_counting import count
+from .bench_timing import machine, machine_line, matrix_product, seconds
 from .blender import Blender
 from .models import Models
 from .networks import s3fd
 from .progress import Progress
 
-_MATRIX = 2048  # side of the product that stands for what the machine can do
 _REPEATS = 3
-_SOUND_SECONDS = 4
-_FPS = Fraction(25)
+_SOUND_FRAMES = 100
+_PAINTING = ("unet", "vae decode")  # what every frame of every clip needs
+_PAINTED = "unet + vae decode"
 
 
 @torch.inference_mode()
 def measure(models: Models, size: tuple[int, int], batch_size: int, progress: Progress) -> dict[str, Any]:
-    """Time each stage on made-up frames and sound; the best of three runs after one to warm up.
+    """Time each stage on a swaying face and made-up sound; the best of three rounds through all stages.
 
     Args:
         models: The networks, usually synthetic ones at full size.
         size: Width and height of the frames in pixels.
         batch_size: Frames a pass.
-        progress: Called once a stage.
+        progress: Called once a stage of each round; the first round counts.
 
     Returns:
-        JSON-ready: the machine, the rate of a 2048 x 2048 matrix product in the networks' dtype, and
-        for each stage seconds per frame, GFLOP per frame, GFLOP/s, and that over the product's rate.
+        JSON-ready: the machine, the rate of a 2048 x 2048 matrix product in the dtype of UNet and VAE, which is timed
+        in the same rounds, and for each stage seconds per frame, GFLOP per frame counted, GFLOP/s, that over the
+        product's rate, and the most bytes that it held beyond the weights. "unet + vae decode" is both as one. In
+        half precision also the peak signal-to-noise ratio of painted faces to those in float32.
     """
     device = models.cache.residency.device
     stages = _stages(models, size, batch_size)
-    rate = _matrix_rate(models.dtype, device)
-    rows = {}
-    for i, (name, (frames, work)) in enumerate(stages.items()):
-        with FlopCounterMode(display=False) as counter:
-            work()
-        seconds = min(_seconds(work, device) for _ in range(_REPEATS)) / frames
-        gflop = counter.get_total_flops() / 1e9 / frames
-        rows[name] = {
-            "seconds_per_frame": seconds,
-            "gflop_per_frame": gflop,
-            "gflop_per_second": gflop / seconds,
-            "of_matrix_product": gflop / seconds / rate,
-        }
-        progress(i + 1, len(stages), None)
-    return {
-        "device": str(device),
-        "machine": platform.processor() or platform.machine(),
-        "threads": torch.get_num_threads(),
-        "precision": str(models.dtype).removeprefix("torch."),
+    product_gflop, product = matrix_product(models.dtype, device)
+    total = len(stages) * (1 + _REPEATS)
+    counted = {}
+    for name, (_, work) in stages.items():
+        counted[name] = count(work, device)
+        progress(len(counted), total, None)
+    best, product_best = dict.fromkeys(stages, math.inf), math.inf
+    for i in range(_REPEATS):
+        product_best = min(product_best, seconds(product, device))
+        for j, (name, (_, work)) in enumerate(stages.items()):
+            best[name] = min(best[name], seconds(work, device))
+            progress((i + 1) * len(stages) + j + 1, total, None)
+    rate = product_gflop / product_best
+
+    def row(name: str) -> dict[str, float]:
+        frames, _ = stages[name]
+        return _row(best[name] / frames, counted[name].gflop / frames, counted[name].peak_bytes, rate)
+
+    rows = {name: row(name) for name in stages}
+    both = [rows[name] for name in _PAINTING]
+    rows[_PAINTED] = _row(
+        sum(part["seconds_per_frame"] for part in both),
+        sum(part["gflop_per_frame"] for part in both),
+        max(part["peak_bytes"] for part in both),
+        rate,
+    )
+    report = {
+        **machine(models),
         "frame": f"{size[0]} x {size[1]}",
         "batch_size": batch_size,
+        "rounds": _REPEATS,
         "matrix_product_gflop_per_second": rate,
         "stages": rows,
+    }
+    if models.dtype != torch.float32:
+        report["faces_to_float32_psnr_db"] = psnr_to_float32(models, size, batch_size)
+    return report
+
+
+def _row(spent: float, gflop: float, peak: int, rate: float) -> dict[str, float]:
+    return {
+        "seconds_per_frame": spent,
+        "gflop_per_frame": gflop,
+        "gflop_per_second": gflop / spent,
+        "of_matrix_product": gflop / spent / rate,
+        "peak_bytes": peak,
     }
 
 
 def _stages(models: Models, size: tuple[int, int], batch_size: int) -> dict[str, tuple[int, Callable[[], object]]]:
     """Name of each stage to how many frames it computes at a time, and the work."""
-    width, height = size
-    rng = np.random.default_rng(0)
-    frames = rng.integers(0, 256, (batch_size, height, width, 3), np.uint8)
-    crops = rng.integers(0, 256, (batch_size, latents.FACE_SIZE, latents.FACE_SIZE, 3), np.uint8)
-    sound = rng.standard_normal((1, _SOUND_SECONDS * SAMPLE_RATE)).astype(np.float32)
+    frames = list(swaying(size, batch_size))
+    crops = np.stack([latents.crop_face(frame, np.array((0, 0, *size))) for frame in frames])
+    sound = voice(_SOUND_FRAMES)
     seen = observing.observe_faces(models, frames)
     track = tracking.track_faces(models, seen, 0)
     encoded = pipeline.encode_faces(models, frames, track)
-    features = pipeline.encode_audio(models, sound, SAMPLE_RATE, _FPS)
+    features = pipeline.encode_audio(models, sound.waveform, sound.rate, FPS)
     batch = range(batch_size)
     predicted = pipeline.predict(models, encoded, features, frames=batch)
     blender = Blender(models, frames, track)
     reduced = observing.reduced_frame(frames[0])[None]
     list(blender.blend(batch, crops))  # parses, so that the stage below only blends
+    s3fd.detect(models.s3fd(), reduced)  # what it imports is not the stage's
     return {
-        "whisper": (features.frames, lambda: pipeline.encode_audio(models, sound, SAMPLE_RATE, _FPS)),
-        "dwpose": (batch_size, lambda: keypoints.estimate_keypoints(models.dwpose(), frames)),
-        "s3fd": (1, lambda: s3fd.detect(models.s3fd(), frames[:1])),
+        "whisper": (features.frames, lambda: pipeline.encode_audio(models, sound.waveform, sound.rate, FPS)),
+        "dwpose": (batch_size, lambda: keypoints.estimate_keypoints(models.dwpose(batch_size), frames)),
+        "s3fd": (1, lambda: s3fd.detect(models.s3fd(), np.stack(frames[:1]))),
         "s3fd reduced": (1, lambda: s3fd.detect(models.s3fd(), reduced)),
         "vae encode": (batch_size, lambda: pipeline.encode_faces(models, frames, track, batch_size)),
         "unet": (batch_size, lambda: pipeline.predict(models, encoded, features, batch_size, batch)),
         "vae decode": (batch_size, lambda: pipeline.decode(models, predicted, batch_size)),
-        "face parse": (batch_size, lambda: masks.parse_faces(models.face_parse(), list(crops))),
+        "face parse": (batch_size, lambda: masks.parse_faces(models.face_parse(batch_size), list(crops))),
         "blend": (batch_size, lambda: list(blender.blend(batch, crops))),
     }
 
 
-def _matrix_rate(dtype: torch.dtype, device: torch.device) -> float:
-    """GFLOP/s of a 2048 x 2048 product."""
-    a = torch.randn(_MATRIX, _MATRIX, dtype=dtype, device=device)
-    a @ a
-    best = min(_seconds(lambda: a @ a, device) for _ in range(_REPEATS))
-    return 2 * _MATRIX**3 / 1e9 / best
+@torch.inference_mode()
+def psnr_to_float32(models: Models, size: tuple[int, int], batch_size: int) -> float:
+    """Peak signal-to-noise ratio in decibels of painted faces to those of the same weights in float32 all the way.
 
+    Args:
+        models: The networks, in half precision.
+        size: Width and height of the frames in pixels.
+        batch_size: How many faces, painted in one pass.
+    """
+    frames = list(swaying(size, batch_size))
+    sound = voice(batch_size)
+    features = pipeline.encode_audio(models, sound.waveform, sound.rate, FPS)
+    track = tracking.track_faces(models, observing.observe_faces(models, frames), 0)
 
-def _seconds(work: Callable[[], object], device: torch.device) -> float:
-    started = time.perf_counter()
-    work()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - started
+    def paint(models: Models) -> np.ndarray:
+        encoded = pipeline.encode_faces(models, frames, track, batch_size)
+        return pipeline.decode(models, pipeline.predict(models, encoded, features, batch_size), batch_size)
+
+    error = paint(models).astype(float) - paint(replace(models, dtype=torch.float32))
+    return float(10 * np.log10(255**2 / np.square(error).mean()))
 
 
 def table(report: dict[str, Any]) -> str:
     """The report of `measure` for people."""
     lines = [
-        f"{report['machine']}, {report['device']}, {report['threads']} threads, {report['precision']}, "
-        f"frames of {report['frame']}, batch {report['batch_size']}",
+        f"{machine_line(report)}; frames of {report['frame']}, batch {report['batch_size']}, "
+        f"the best of {report['rounds']} rounds",
         f"matrix product: {report['matrix_product_gflop_per_second']:.0f} GFLOP/s",
-        f"{'stage':12}{'s/frame':>10}{'GFLOP/frame':>14}{'GFLOP/s':>10}{'of product':>12}",
+        f"{'stage':18}{'s/frame':>10}{'GFLOP/frame':>14}{'GFLOP/s':>10}{'of product':>12}{'peak MB':>9}",
     ]
     for name, row in report["stages"].items():
         lines.append(
-            f"{name:12}{row['seconds_per_frame']:10.4f}{row['gflop_per_frame']:14.1f}"
-            f"{row['gflop_per_second']:10.1f}{row['of_matrix_product']:12.2f}"
+            f"{name:18}{row['seconds_per_frame']:10.4f}{row['gflop_per_frame']:14.1f}"
+            f"{row['gflop_per_second']:10.1f}{row['of_matrix_product']:12.2f}{row['peak_bytes'] / 1e6:9.0f}"
         )
+    if "faces_to_float32_psnr_db" in report:
+        lines.append(f"painted faces to those in float32: {report['faces_to_float32_psnr_db']:.1f} dB")
     return "\n".join(lines)

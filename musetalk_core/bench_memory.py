@@ -1,32 +1,32 @@
-"""The second instrument: peak memory over the length of the clip, for video files and for IMAGEs."""
+"""The instrument of memory: its peak over the length of the clip, and while a prepared avatar speaks."""
 
 from __future__ import annotations
 
 import gc
 import tempfile
-from collections.abc import Iterator, Sequence
-from fractions import Fraction
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 
 from . import job, pipeline
+from .avatar import Preparation
+from .avatar_making import prepare_avatar
+from .bench_clip import FPS, swaying, voice
 from .blender import Blender
+from .cache import size_in_bytes
 from .errors import InputError
-from .media_input import open_clip, read_clip
+from .media_input import Clip, open_clip, read_clip
 from .media_output import write_video
 from .models import Models
 from .observing import observe_faces
 from .progress import Progress, silent
-from .sound_input import Sound
 from .tracking import track_faces
 
-_FPS = Fraction(25)
-_RATE = 16000  # Hz
-_PICTURE = Path(__file__).resolve().parent.parent / "assets" / "sample" / "face.jpg"
+_SPEAKING_BATCH = 8
+_SPOKEN = 2 * _SPEAKING_BATCH  # frames
 
 
 def measure(
@@ -48,35 +48,38 @@ def measure(
         progress: Called once a length.
 
     Returns:
-        JSON-ready: megabytes (10^6) by seconds, for "video" and "image".
+        JSON-ready: megabytes (10^6) by seconds, for "video" and "image"; for "speaking", a prepared avatar that
+        speaks 8 frames a pass, the bytes of the weights it needs and the peak beyond what was there before: of the
+        card's memory on CUDA, else of the process.
 
     Raises:
         InputError: this is not Linux, which alone tells a process its peak.
     """
     if not Path("/proc/self/clear_refs").exists():
-        raise InputError("Peak memory can only be measured on Linux.", "Run it there.")
+        raise InputError("Peak memory can only be measured on Linux.", "Run it there, or only --memory networks.")
     report = {"frame": f"{size[0]} x {size[1]}", "batch_size": batch_size, "video": {}, "image": {}}
     work = [("video", seconds) for seconds in video_seconds] + [("image", seconds) for seconds in image_seconds]
     with tempfile.TemporaryDirectory() as folder:
         # The networks are loaded and the libraries warm before anything is measured.
         for i, (path, seconds) in enumerate([("video", 1), *work]):
             source = Path(folder, "source.mp4")
-            write_video(source, _frames(size, seconds), _FPS, None)
+            write_video(source, swaying(size, int(seconds * FPS)), FPS, None)
             gc.collect()
             _forget_peak()
             {"video": _video, "image": _image}[path](models, source, seconds, batch_size)
             if i:
                 report[path][seconds] = round(_peak())
                 progress(i, len(work), None)
+        report["speaking"] = _speaking(models, size, Path(folder, "avatar"))
     return report
 
 
 def _video(models: Models, source: Path, seconds: int, batch_size: int) -> None:
-    voice = _voice(seconds)
+    sound = voice(int(seconds * FPS))
     settings = job.Settings(batch_size=batch_size)
-    clip = open_clip(source, voice.duration)
+    clip = open_clip(source, sound.duration)
     output = source.with_name("out.mp4")
-    job.make_video(models, clip, voice, voice, output, settings, lambda stage: silent)
+    job.make_video(models, clip, sound, sound, output, settings, lambda stage: silent)
 
 
 def _image(models: Models, source: Path, seconds: int, batch_size: int) -> None:
@@ -85,14 +88,40 @@ def _image(models: Models, source: Path, seconds: int, batch_size: int) -> None:
     for i, frame in enumerate(clip):
         frames[i] = torch.from_numpy(frame).float() / 255
     shown = _Bytes(frames)
-    voice = _voice(seconds)
-    features = pipeline.encode_audio(models, voice.waveform, voice.rate, _FPS)
+    sound = voice(int(seconds * FPS))
+    features = pipeline.encode_audio(models, sound.waveform, sound.rate, FPS)
     track = track_faces(models, observe_faces(models, shown, batch_size), 0)
     encoded = pipeline.encode_faces(models, shown, track, batch_size)
     painted = pipeline.decode(models, pipeline.predict(models, encoded, features, batch_size), batch_size)
     out = torch.empty_like(frames)
     for i, frame in enumerate(Blender(models, shown, track).blend_all(painted, batch_size)):
         out[i] = torch.from_numpy(frame).float() / 255
+
+
+def _speaking(models: Models, size: tuple[int, int], folder: Path) -> dict[str, int]:
+    """The peak while an avatar speaks two batches, with the networks already loaded."""
+    face = Clip(list(swaying(size, _SPEAKING_BATCH)), None)
+    avatar = prepare_avatar(models, face, folder, Preparation(), lambda stage: silent, _SPEAKING_BATCH)
+    decoder = "taesd_decoder" if "taesd_decoder" in models.sources else "vae"
+    dtypes = {"whisper": torch.float32, "unet": models.dtype, decoder: models.dtype}
+    weights = sum(size_in_bytes(models.cache.network(models.sources[kind], dtype)) for kind, dtype in dtypes.items())
+    device = models.cache.residency.device
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+    else:
+        _forget_peak()
+        before = _peak() * 1e6
+    sound = voice(_SPOKEN)
+    spoken = avatar.speak(models, sound, _SPEAKING_BATCH)
+    write_video(folder.with_name("spoken.mp4"), spoken.frames, FPS, sound)
+    peak = torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _peak() * 1e6
+    return {
+        "batch_size": _SPEAKING_BATCH,
+        "weights_bytes": weights,
+        "peak_beyond_weights_bytes": round(peak - before),
+    }
 
 
 class _Bytes:
@@ -108,17 +137,6 @@ class _Bytes:
         return self._frames[index].mul(255).round().to(torch.uint8).numpy()
 
 
-def _voice(seconds: int) -> Sound:
-    return Sound(np.random.default_rng(0).uniform(-0.3, 0.3, (1, seconds * _RATE)).astype(np.float32), _RATE)
-
-
-def _frames(size: tuple[int, int], seconds: int) -> Iterator[np.ndarray]:
-    """A photograph that sways."""
-    picture = cv2.resize(cv2.cvtColor(cv2.imread(str(_PICTURE)), cv2.COLOR_BGR2RGB), size)
-    for i in range(int(seconds * _FPS)):
-        yield np.roll(picture, round(20 * np.sin(i / 10)), axis=1)
-
-
 def _forget_peak() -> None:
     Path("/proc/self/clear_refs").write_text("5")
 
@@ -131,7 +149,12 @@ def _peak() -> float:
 
 def table(report: dict[str, Any]) -> str:
     """The report of `measure` for people."""
-    lines = [f"frames of {report['frame']} at {_FPS} fps, batch {report['batch_size']}; peak memory of the process"]
+    lines = [f"frames of {report['frame']} at {FPS} fps, batch {report['batch_size']}; peak memory of the process"]
     for path, what in (("video", "file to file"), ("image", "all frames in memory")):
         lines += [f"{what:22}{seconds:>4} s{peak:>8} MB" for seconds, peak in report[path].items()]
+    speaking = report["speaking"]
+    lines.append(
+        f"a prepared avatar speaks, batch {speaking['batch_size']}: weights "
+        f"({speaking['weights_bytes'] / 1e9:.2f} GB) + {speaking['peak_beyond_weights_bytes'] / 1e9:.2f} GB"
+    )
     return "\n".join(lines)

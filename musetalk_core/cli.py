@@ -88,7 +88,18 @@ def _parser() -> argparse.ArgumentParser:
         "--size", type=_size, default=(704, 1216), metavar="WxH", help="of the frames; default 704x1216"
     )
     bench.add_argument(
-        "--memory", action="store_true", help="peak memory over the length of the clip instead; takes minutes"
+        "--compare", action="store_true", help="each optimisation against the plain way instead; takes minutes"
+    )
+    bench.add_argument(
+        "--frames", type=whole(1), default=2, metavar="N", help="length of the whole clips of --compare; default 2"
+    )
+    bench.add_argument(
+        "--memory",
+        nargs="?",
+        const="all",
+        choices=["all", "clips", "networks"],
+        help="memory instead: the peak over the length of the clip, what each network takes by batch size and what "
+        "a card of 6 GB holds, or all of it (default); takes minutes",
     )
     bench.add_argument(
         "--live", action="store_true", help="how a prepared face speaks in real time instead: does it keep up"
@@ -204,20 +215,40 @@ def _doctor(args: argparse.Namespace) -> int:
 
 
 def _bench(args: argparse.Namespace) -> int:
-    from . import bench, bench_memory
+    from . import bench, bench_compare
     from .cache import KINDS
 
     if args.live:
         return _bench_live(args)
     if args.memory:
+        return _bench_memory(args)
+    if args.compare:
+        args.vae_encode = args.vae_decode = "full"  # TAESD has a row of its own
+    models, shown = _open(args, KINDS), bar("bench")
+    if args.compare:
+        report = bench_compare.measure(models, args.size, args.batch_size, args.frames, shown)
+    else:
+        report = bench.measure(models, args.size, args.batch_size, shown)
+    table = (bench_compare if args.compare else bench).table
+    print(json.dumps(report, indent=1) if args.json else table(report))
+    return 0
+
+
+def _bench_memory(args: argparse.Namespace) -> int:
+    from . import bench_memory, bench_networks
+    from .cache import KINDS
+
+    models, report, tables = _open(args, KINDS), {}, []
+    if args.memory != "networks":
         seconds = args.seconds or _MEMORY_SECONDS
-        report = bench_memory.measure(
-            _open(args, KINDS), args.size, seconds, _IMAGE_SECONDS, args.batch_size, bar("bench")
-        )
-        print(json.dumps(report, indent=1) if args.json else bench_memory.table(report))
-        return 0
-    report = bench.measure(_open(args, KINDS), args.size, args.batch_size, bar("bench"))
-    print(json.dumps(report, indent=1) if args.json else bench.table(report))
+        clips = bench_memory.measure(models, args.size, seconds, _IMAGE_SECONDS, args.batch_size, bar("clips"))
+        report |= clips
+        tables.append(bench_memory.table(clips))
+    if args.memory != "clips":
+        networks = bench_networks.measure(models, bar("networks"))
+        report |= networks
+        tables.append(bench_networks.table(networks))
+    print(json.dumps(report, indent=1) if args.json else "\n\n".join(tables))
     return 0
 
 

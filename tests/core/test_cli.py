@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from musetalk_core import bench, demo, doctor, download, face_track_file, manifest, observing, run_command
+from musetalk_core import demo, doctor, download, face_track_file, manifest, observing, run_command
 from musetalk_core.cli import main
 from musetalk_core.errors import DownloadError
 from musetalk_core.faces import FaceTrack
@@ -386,22 +386,6 @@ def test_the_doctor_accepts_another_build_of_a_package(
 
 
 # bench and download
-
-
-def test_the_bench_has_every_stage(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench, "_REPEATS", 1)
-    monkeypatch.setattr(bench, "_MATRIX", 128)
-    arguments = ["bench", "--weights", "synthetic", "--size", "64x64", "--batch-size", "1"]
-    assert main([*arguments, "--json"]) == 0
-    report = json.loads(capsys.readouterr().out)
-    assert (report["frame"], report["batch_size"]) == ("64 x 64", 1)
-    stages = ["whisper", "dwpose", "s3fd", "s3fd reduced", "vae encode", "unet", "vae decode", "face parse", "blend"]
-    assert list(report["stages"]) == stages
-    for name, row in report["stages"].items():
-        assert row["seconds_per_frame"] > 0, name
-        assert (row["gflop_per_frame"] > 0) == (name != "blend"), name
-    table = bench.table(report)
-    assert all(name in table for name in stages)
 
 
 @pytest.mark.parametrize("size", ["64", "64x", "0x64", "64x64x64", "axb"])
