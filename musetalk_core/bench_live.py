@@ -22,7 +22,6 @@ from .live import LiveSession
 from .live_hearing import LOOK_AHEAD
 from .models import Models
 from .networks.whisper import N_CTX, N_STATE
-from .releases import Release
 from .timeline import FASTEST
 from .turns import Turns
 
@@ -56,7 +55,7 @@ def measure(models: Models, avatar: Avatar, seconds: float) -> dict[str, Any]:
         "look_ahead": float(LOOK_AHEAD),
     }
     fastest = replace(avatar, fps=Fraction(FASTEST))
-    for name, networks in (("models", models), ("instant", _Instant(models.release))):
+    for name, networks in (("models", models), ("instant", _Instant(models))):
         arriving, at_once, most = (
             _speak(networks, who, seconds, step)
             for who, step in ((avatar, PIECE), (avatar, seconds), (fastest, seconds))
@@ -134,8 +133,8 @@ class _Instant:
     synthetic = False
     acceleration = "off"
 
-    def __init__(self, release: Release) -> None:
-        self.release = release
+    def __init__(self, models: Models) -> None:
+        self.release, self.cache = models.release, models.cache
         self._unet = _InstantUnet()
 
     def unet(self, frames: int = 1) -> nn.Module:

@@ -203,11 +203,12 @@ def parse_squares(models: Models, frames: Frames, track: FaceTrack, sources: Seq
         masks.surroundings(blending.region_window(track.boxes[i], square))
         for i, square in zip(sources, squares, strict=True)
     ]
+    wanted = list(zip(cuts, windows, strict=True))
     passes = in_passes(
         models,
         "parsing faces",
-        list(zip(cuts, windows, strict=True)),
-        len(cuts),
+        wanted,
+        len(wanted),
         lambda part: masks.parse_faces(models.face_parse(len(part)), *zip(*part, strict=True)),
     )
     labels = [label_map for _, label_maps in passes for label_map in label_maps]

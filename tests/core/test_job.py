@@ -214,7 +214,7 @@ def test_the_first_frames_are_those_of_the_whole_job_and_the_sound_ends_with_the
     out = speak(tmp_path, source, voice, 60, **settings, first_frames=6)
     assert (out.outcome.frames, out.rate, out.numbers) == (6, whole.rate, whole.numbers[:6])
     for frame, expected in zip(out.frames, whole.frames, strict=False):
-        assert np.abs(frame.astype(int) - expected).mean() < 3  # compressed anew
+        assert np.abs(frame.astype(int) - expected).mean() < 4  # compressed anew, on each machine in its own way
     picture, sound = ends_of(out.path)
     assert picture == 6 / out.rate
     assert 0 <= sound - picture <= Fraction(2 * AAC_BLOCK, 16000)
