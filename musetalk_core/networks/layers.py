@@ -35,8 +35,8 @@ class SubpixelUpsample(nn.Module):
     def forward(self, x: Tensor, *_: object) -> Tensor:
         """(B, I, H, W) to (B, O, 2 H, 2 W)."""
         batch, _, height, width = x.shape
-        channels = len(self.weights[0])
-        out = x.new_empty(batch, channels, 2 * height, 2 * width).to(memory_format=memory_format(x))
+        size = batch, len(self.weights[0]), 2 * height, 2 * width
+        out = torch.empty(size, dtype=x.dtype, device=x.device, memory_format=memory_format(x))
         padded = F.pad(x, (1, 1, 1, 1))
         for i, weight in enumerate(self.weights):
             row, column = divmod(i, 2)
