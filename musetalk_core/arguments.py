@@ -75,6 +75,16 @@ def add_output_folder(options: Options) -> None:
     )
 
 
+def add_avatars(options: Options) -> None:
+    options.add_argument(
+        "--avatars",
+        type=Path,
+        default=Path("output/avatars"),
+        metavar="DIR",
+        help="where prepared avatars are; default output/avatars",
+    )
+
+
 def add_batch_size(options: Options, default: int = 8) -> None:
     options.add_argument("--batch-size", type=whole(1), default=default, metavar="N", help="frames a pass")
 

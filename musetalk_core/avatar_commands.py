@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 
 from .arguments import (
+    add_avatars,
     add_batch_size,
     add_box,
     add_faces,
@@ -56,7 +57,7 @@ def add_prepare_arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_argument_group("what")
     what.add_argument("--source", type=Path, required=True, metavar="FACE", help="a video, image or folder of images")
     what.add_argument("--name", required=True, metavar="NAME", help="for the avatar; one of that name is replaced")
-    _add_avatars(what)
+    add_avatars(what)
     mouth = parser.add_argument_group("mouth")
     add_box(mouth)
     mouth.add_argument("--mask-mode", choices=get_args(MaskMode), help="what is blended; default the release's")
@@ -84,7 +85,7 @@ def add_speak_arguments(parser: argparse.ArgumentParser) -> None:
         "--config", type=Path, metavar="FILE", help=".yaml: avatars, what they are prepared from, and their voices"
     )
     add_output_folder(what)
-    _add_avatars(what)
+    add_avatars(what)
     add_finish(parser.add_argument_group("mouth"))
     work = parser.add_argument_group("work")
     add_batch_size(work)
@@ -94,7 +95,7 @@ def add_speak_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_avatars_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``avatars``."""
-    _add_avatars(parser)
+    add_avatars(parser)
     parser.add_argument("--json", action="store_true", help="for machines")
 
 
@@ -172,19 +173,28 @@ class _Part:
     tasks: list[Task]
 
 
-def _named(args: argparse.Namespace) -> _Part:
+def named(name: str, args: argparse.Namespace) -> tuple[Path, AvatarInfo]:
+    """The folder of a prepared avatar in ``args.avatars``, and what is known of it.
+
+    Raises:
+        InputError: there is none of that name, or ``args.weights`` are none that can speak with it.
+    """
     from . import avatar_store
 
+    folder = avatar_store.avatar_folder(args.avatars, name)
+    return folder, _there(folder, f'Make it: python -m musetalk_core prepare --source FACE --name "{name}".', args)
+
+
+def _named(args: argparse.Namespace) -> _Part:
     voices, outputs = args.audio or [], args.output or []
     if not args.name or not voices or len(outputs) not in (0, len(voices)):
         raise InputError(
             f"There are {len(voices)} voices and {len(outputs)} outputs for {args.name or 'no avatar'}.",
             "Give --name, at least one --audio, and an --output for each or for none; or a --config.",
         )
-    outputs = outputs or [args.output_folder / f"{args.name}_{voice.stem}.mp4" for voice in voices]
-    folder = avatar_store.avatar_folder(args.avatars, args.name)
-    info = _there(folder, f'Make it: python -m musetalk_core prepare --source FACE --name "{args.name}".', args)
-    tasks = [Task(_file(folder), voice, output) for voice, output in zip(voices, outputs, strict=True)]
+    outputs = outputs or [args.output_folder / default_name(args.name, voice) for voice in voices]
+    folder, info = named(args.name, args)
+    tasks = [Task(record_of(folder), voice, output) for voice, output in zip(voices, outputs, strict=True)]
     return _Part(folder, args.release or info.release, None, info.bbox_shift, tasks)
 
 
@@ -212,7 +222,7 @@ def _entry_part(entry: Entry, args: argparse.Namespace) -> _Part:
                 entry.bbox_shift,
             )
     outputs = args.output_folder / entry.name
-    tasks = [Task(_file(folder), voice, outputs / f"{name}.mp4") for name, voice in entry.voices.items()]
+    tasks = [Task(record_of(folder), voice, outputs / f"{name}.mp4") for name, voice in entry.voices.items()]
     return _Part(folder, release, entry.source if entry.prepare else None, entry.bbox_shift, tasks)
 
 
@@ -220,7 +230,7 @@ def _there(folder: Path, remedy: str, args: argparse.Namespace) -> AvatarInfo:
     """What is known of an avatar that must be there, and be such that the weights asked for can speak with it."""
     from . import avatar_store
 
-    if not _file(folder).exists():
+    if not record_of(folder).exists():
         raise InputError(f"There is no avatar {folder.name} in {folder.parent}.", remedy)
     info = avatar_store.avatar_info(folder)
     if info.synthetic and not str(args.weights).startswith("synthetic"):
@@ -231,8 +241,13 @@ def _there(folder: Path, remedy: str, args: argparse.Namespace) -> AvatarInfo:
     return info
 
 
-def _file(folder: Path) -> Path:
-    """Written anew whenever the avatar is prepared: by it tasks see whether they are done."""
+def default_name(avatar: str, voice: Path) -> str:
+    """Of the video of an avatar that says a voice."""
+    return f"{avatar}_{voice.stem}.mp4"
+
+
+def record_of(folder: Path) -> Path:
+    """An avatar's own file, written anew whenever it is prepared: by it tasks see whether they are done."""
     return folder / "avatar.json"
 
 
@@ -314,13 +329,3 @@ def _timed(models: Models, voice: Path, frames: Iterator[np.ndarray]) -> int:
     seconds = time.perf_counter() - started
     print(f"\n{voice}: {count} frames in {seconds:.2f} s, {count / seconds:.1f} frames a second")
     return count
-
-
-def _add_avatars(options: argparse.ArgumentParser | argparse._ArgumentGroup) -> None:
-    options.add_argument(
-        "--avatars",
-        type=Path,
-        default=Path("output/avatars"),
-        metavar="DIR",
-        help="where prepared avatars are; default output/avatars",
-    )

@@ -46,7 +46,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=".csv (source,audio,output,bbox_shift) or the original code's .yaml",
     )
     add_output_folder(files)
+    files.add_argument("--save-face-track", type=Path, metavar="FILE", help="save the face track for next time")
+    add_settings(parser)
 
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """The options that are settings of a job; for `settings_of`."""
     mouth = parser.add_argument_group("mouth")
     add_box(mouth)
     add_finish(mouth)
@@ -55,7 +60,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     faces = parser.add_argument_group("faces")
     add_faces(faces)
     faces.add_argument("--face-track", type=Path, metavar="FILE", help="use a saved face track")
-    faces.add_argument("--save-face-track", type=Path, metavar="FILE", help="save the face track for next time")
     faces.add_argument("--backend", choices=["torch", "mmpose"], default="torch", help="of DWPose")
 
     work = parser.add_argument_group("work")
@@ -68,7 +72,7 @@ def run(args: argparse.Namespace, open_models: Callable[[Sequence[str]], Models]
     """Do the jobs; 0 when all are done."""
     from . import job
 
-    settings = _settings(args)
+    settings = replace(settings_of(args), save_face_track=args.save_face_track)
     tasks = _tasks(args)
     if args.save_face_track and (args.tasks or len(tasks) > 1):
         raise InputError("One file cannot hold the face tracks of several jobs.", "Leave out --save-face-track.")
@@ -110,7 +114,8 @@ def report(output: Path, outcome: Outcome, started: float) -> str:
     )
 
 
-def _settings(args: argparse.Namespace) -> Settings:
+def settings_of(args: argparse.Namespace) -> Settings:
+    """What was chosen with the options of `add_settings`."""
     from .job import Settings
 
     return Settings(
@@ -123,7 +128,6 @@ def _settings(args: argparse.Namespace) -> Settings:
         fade_in_silence=args.fade_in_silence,
         finish=Finish(args.detail, args.colour_match),
         face_track=args.face_track,
-        save_face_track=args.save_face_track,
         backend=args.backend,
         batch_size=args.batch_size,
         seed=args.seed,

@@ -71,7 +71,10 @@ def read_tasks(path: Path, folder: Path) -> list[Task]:
         InputError: there is no such file, or it is no such list; the row or task is named.
     """
     try:
-        rows = yaml_rows(path, "task", _YAML_REMEDY) if path.suffix.lower() in (".yaml", ".yml") else _csv_rows(path)
+        if path.suffix.lower() in (".yaml", ".yml"):
+            rows = yaml_rows(path, "task", _YAML_REMEDY)
+        else:
+            rows = {f"row {number}": row for number, row in csv_rows(path).items()}
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"The list {path} cannot be read ({error}).", "Give a .csv or .yaml file.") from error
     tasks = [_task(name, row, path, folder) for name, row in rows.items()]
@@ -80,13 +83,28 @@ def read_tasks(path: Path, folder: Path) -> list[Task]:
     return require_own_outputs(tasks)
 
 
-def _csv_rows(path: Path) -> dict[str, Mapping[str, object]]:
+def csv_rows(path: Path) -> dict[int, Mapping[str | None, object]]:
+    """The rows of a table that are not blank, each by the number of its line.
+
+    Args:
+        path: The file: a header, commas or semicolons.
+
+    Returns:
+        Columns to cells; None for a cell that is missing, and the cells beyond the header in a list under None.
+
+    Raises:
+        InputError: two columns have the same name.
+        OSError, UnicodeDecodeError, csv.Error: it cannot be read.
+    """
     with path.open(newline="", encoding="utf-8-sig") as file:  # spreadsheets begin it with a mark
         header = file.readline()
         file.seek(0)
         comma = ";" if ";" in header and "," not in header else ","  # as spreadsheets write it in half of Europe
         rows = csv.DictReader(file, delimiter=comma, skipinitialspace=True)
-        return {f"row {rows.line_num}": row for row in rows if any(row.values())}  # spreadsheets end in empty ones
+        named = [name for name in rows.fieldnames or () if name]
+        if twice := next((name for name in named if named.count(name) > 1), None):
+            raise InputError(f"Two columns of {path} are called {twice}.", "Keep one of them.")
+        return dict((rows.line_num, row) for row in rows if any(row.values()))  # spreadsheets end in empty ones
 
 
 def yaml_rows(path: Path, what: str, remedy: str) -> dict[str, Mapping[str, object]]:
@@ -129,11 +147,19 @@ def _task(name: str, row: Mapping[str, object], path: Path, folder: Path) -> Tas
     except ValueError as error:
         raise InputError(f"{name} of {path}: {error}.", "bbox_shift is a whole number of pixels.") from error
     source, audio = (existing(given[field], path.parent) for field in ("source", "audio"))
-    output = folder / given["output"] if "output" in given else default_output(source, audio, folder)
+    name = given["output"] if "output" in given else default_output(source, audio, folder).name
+    return Task(source, audio, output_file(name, folder), shift)
+
+
+def output_file(name: str, folder: Path) -> Path:
+    """The mp4 to write under a name that may lack its ending: absolute, or in ``folder``.
+
+    Raises:
+        InputError: no file can have this name.
+    """
+    output = folder / name
     _is_there(output)  # it need not be, but might be no name for a file
-    if output.suffix.lower() != ".mp4":  # the only kind of video that is written
-        output = output.with_name(f"{output.name}.mp4")
-    return Task(source, audio, output, shift)
+    return output if output.suffix.lower() == ".mp4" else Path(f"{output}.mp4")  # the only kind that is written
 
 
 def existing(name: str, beside: Path) -> Path:
