@@ -15,6 +15,7 @@ from .tasks import fingerprint, stamps, table
 
 if TYPE_CHECKING:
     from .batch_manifest import Line
+    from .cache import ModelCache
     from .models import Models
 
 SHARD_SECONDS = 20.0
@@ -57,9 +58,9 @@ def run(args: argparse.Namespace, open_models: Callable[[Sequence[str]], Models]
     from .batch_steps import Job
     from .opening import Opening
 
-    lines = batch_manifest.read_manifest(args.manifest, args)
-    kinds = _kinds(lines)
-    models = open_models(kinds)
+    lines = [_absolute(line) for line in batch_manifest.read_manifest(args.manifest, args)]
+    kinds, opening = _kinds(lines), Opening.of(args)
+    models = open_models(kinds) if args.engine == "local" else opening.open(kinds, _nothing_loaded())
     same = models.release.name, models.synthetic, {kind: source.state() for kind, source in models.sources.items()}
     jobs = [Job(line, _mark(line, (*same, args.precision)), args.shard_seconds) for line in lines]
     report = BatchReport(jobs, args.engine)
@@ -73,11 +74,29 @@ def run(args: argparse.Namespace, open_models: Callable[[Sequence[str]], Models]
             from . import batch_ray
 
             cluster = batch_ray.Cluster(args.address, args.gpus_per_worker, args.cpus_per_worker)
-            workers = batch_ray.run(batch, cluster, Opening.of(args), kinds)
+            workers = batch_ray.run(batch, cluster, opening, kinds)
     finally:  # also where it is interrupted
         report.write(args.report or args.manifest.with_suffix(".report.json"), workers)
     print("\n" + table(report.results()))
     return 1 if any(result.state == "failed" for result in report.results()) else 0
+
+
+def _absolute(line: Line) -> Line:
+    """The line for processes whose current folder is another."""
+    task, settings = line.task, line.settings
+    files = {name: getattr(task, name).absolute() for name in ("source", "audio", "output")}
+    track = settings.face_track and settings.face_track.absolute()
+    avatar = line.avatar and line.avatar.absolute()
+    return replace(line, task=replace(task, **files), avatar=avatar, settings=replace(settings, face_track=track))
+
+
+def _nothing_loaded() -> ModelCache:
+    """For a process that only asks whether the weights are there: it leaves the card to the workers."""
+    import torch
+
+    from .cache import ByteBudget, ModelCache
+
+    return ModelCache(ByteBudget(torch.device("cpu")))
 
 
 def _kinds(lines: Sequence[Line]) -> list[str]:

@@ -159,6 +159,8 @@ class Schedule:
 
     def parts(self, step: Step) -> int:
         """In how many steps the stage of this one is done."""
+        if step.stage == "track" and not self._begun[step.clip].looks:
+            return 0  # the faces are known
         frames = self._frames(step.clip, step.stage)
         return 1 if frames is None else len(frames)
 

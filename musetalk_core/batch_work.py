@@ -71,7 +71,8 @@ class Worker:
         if len(plan.pieces) == 1:
             for part in range(len(plan.looks)):
                 self._look(of, part, stages)
-            self._track(of)
+            if plan.looks:
+                self._track(of)
             self._speak(of, 0, stages)
             made = self._join(of)
         return Begun([len(part) for part in plan.looks], [len(part) for part in plan.pieces], plan.fps, made)
@@ -90,7 +91,7 @@ class Worker:
     def _track(self, of: Job) -> None:
         folder = of.folder
         plan = self._plan(folder)
-        if not plan.looks or folder.track.exists():
+        if folder.track.exists():
             return
         seen = batch_faces.joined(folder, len(plan.looks), plan.seen.size, plan.seen.rate)
         batch_faces.save_track(folder, job.track_chosen(self._models, seen, of.line.settings, plan.seen.rate))
