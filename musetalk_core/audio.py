@@ -44,12 +44,14 @@ class WindowedRows:
     """The rows of a sound, a window of which is encoded when it is asked for; the latest are remembered.
 
     Args:
-        encode: Gives the rows of the window with this index, float32 (count, 5, 384).
-        counts: How many rows each window has.
+        encode: Gives all rows float32 (1500, 5, 384) of a log-mel window, see `encode_window`.
+        mels: The windows, float32 (80, 3000) each.
+        counts: How many rows of each are real sound.
     """
 
-    def __init__(self, encode: Callable[[int], Tensor], counts: Sequence[int]) -> None:
-        self.encode = encode
+    def __init__(self, encode: Callable[[Tensor], Tensor], mels: Sequence[Tensor], counts: Sequence[int]) -> None:
+        self.mels, self.counts = mels, counts
+        self._encode = encode
         self._starts = torch.tensor([0, *counts]).cumsum(0)
         self._recent: Recent[int, Tensor] = Recent(_ROW_BYTES, lambda rows: rows.nbytes)
 
@@ -59,6 +61,10 @@ class WindowedRows:
 
     def __len__(self) -> int:
         return int(self._starts[-1])
+
+    def encode(self, window: int) -> Tensor:
+        """The rows of the window with this index, float32 (count, 5, 384)."""
+        return self._encode(self.mels[window])[: self.counts[window]]
 
     def __getitem__(self, index: Tensor) -> Tensor:
         """Rows (*index.shape, 5, 384)."""
@@ -84,6 +90,7 @@ class AudioFeatures:
         repeat_edges: Outside the sound, repeat the edge row (1.0) instead of zeros (1.5).
         release: Name of the release these features are for.
         speech: float32 (frames,), 1 where the voice speaks, 0 where it is silent.
+        begin: Which frame of the whole sound is the first of these.
     """
 
     rows: Tensor | WindowedRows
@@ -92,17 +99,22 @@ class AudioFeatures:
     repeat_edges: bool
     release: str
     speech: np.ndarray
+    begin: int = 0
 
     def first(self, count: int) -> AudioFeatures:
         """Those of the first ``count`` frames, at least 1, or of all where there are fewer.
 
         What is heard after them still reaches the last of them, as in the whole sound.
         """
-        return replace(self, frames=min(count, self.frames), speech=self.speech[:count])
+        return self.part(0, min(count, self.frames))
+
+    def part(self, start: int, stop: int) -> AudioFeatures:
+        """Those of some frames, which count from 0; what is heard before and after still reaches them."""
+        return replace(self, frames=stop - start, speech=self.speech[start:stop], begin=self.begin + start)
 
     def tokens(self, frames: Sequence[int]) -> Tensor:
         """Audio tokens (len(frames), 50, 384) of the output frames with these indices."""
-        first = [int(i * ROWS_PER_SECOND / self.fps) - _ROWS_BEFORE for i in frames]
+        first = [int((self.begin + i) * ROWS_PER_SECOND / self.fps) - _ROWS_BEFORE for i in frames]
         index = torch.tensor(first)[:, None] + torch.arange(ROWS_PER_FRAME)
         inside = index.clamp(0, len(self.rows) - 1)
         tokens = self.rows[inside]  # (B, 10, 5, 384)
@@ -179,8 +191,7 @@ def listen(
             f"Give one of at least {math.ceil(1000 * shortest)} ms.",
         )
     mono = as_stored(mono, release)
-    windows, row_counts = mel_windows(mono, release)
-    rows = WindowedRows(lambda i: encode_window(encoder(), windows[i], release)[: row_counts[i]], row_counts)
+    rows = WindowedRows(lambda mel: encode_window(encoder(), mel, release), *mel_windows(mono, release))
     speech = speech_weight(mono, SAMPLE_RATE, fps, frames)
     return AudioFeatures(rows, frames, fps, release.edges == "repeat", release.name, speech)
 

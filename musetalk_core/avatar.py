@@ -85,6 +85,10 @@ class Avatar:
     look: VideoLook | None
     vae: str
 
+    def order(self, sound: int) -> list[int]:
+        """Which of its frames each output frame shows, for a sound that lasts ``sound`` frames."""
+        return [self.shown[i] for i in play_order(sound, len(self.shown), self.face.track.length)]
+
     def speak(
         self,
         models: Models,
@@ -114,6 +118,6 @@ class Avatar:
         features = pipeline.listen(models, sound.waveform, sound.rate, self.fps)
         if first_frames is not None:
             features = features.first(first_frames)
-        order = [self.shown[i] for i in play_order(features.frames, len(self.shown), self.face.track.length)]
+        order = self.order(features.frames)
         frames = speaking.speak(models, self.face, features, batch_size, progress, order, finish, fade_in_silence)
-        return Spoken(frames, sound_end(sound, len(order), self.fps))
+        return Spoken(frames, sound_end(sound.duration, len(order), self.fps))

@@ -12,14 +12,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from . import avatar_commands, graph_manifest, run_command
+from . import avatar_commands, batch_command, graph_manifest, run_command
 from .acceleration import ACCELERATIONS
 from .arguments import add_vae, mp4, whole
 from .bars import bar
 from .errors import MuseTalkError
 
 if TYPE_CHECKING:
-    from .cache import ModelCache
+    from .models import Models
 
 _MEMORY_SECONDS = (5, 15, 30, 60)
 _LIVE_SECONDS = 10
@@ -50,6 +50,11 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(command=_run)
     run_command.add_arguments(run)
     _add_model_options(run)
+
+    batch = commands.add_parser("batch", help="make the clips of a manifest, on this machine or a Ray cluster")
+    batch.set_defaults(command=_batch)
+    batch_command.add_arguments(batch)
+    _add_model_options(batch)
 
     prepare = commands.add_parser("prepare", help="prepare a face once, so that it can speak at once")
     prepare.set_defaults(command=lambda args: avatar_commands.prepare(args, _opener(args)))
@@ -151,11 +156,16 @@ def _run(args: argparse.Namespace) -> int:
     return run_command.run(args, lambda kinds: _open(args, kinds))
 
 
+def _batch(args: argparse.Namespace) -> int:
+    return batch_command.run(args, lambda kinds: _open(args, kinds))
+
+
 def _demo(args: argparse.Namespace) -> int:
     from . import demo, weights
+    from .opening import new_cache
 
     started = time.perf_counter()
-    outcome = demo.run(weights.default_roots(), _cache(), args.output, bar)
+    outcome = demo.run(weights.default_roots(), new_cache(), args.output, bar)
     print(run_command.report(args.output, outcome, started))
     return 0
 
@@ -164,35 +174,10 @@ def _opener(args: argparse.Namespace) -> avatar_commands.OpenModels:
     return lambda kinds, release: _open(argparse.Namespace(**{**vars(args), "release": release}), kinds)
 
 
-def _open(args: argparse.Namespace, kinds: Sequence[str]):
-    from . import weights
-    from .releases import get_release
+def _open(args: argparse.Namespace, kinds: Sequence[str]) -> Models:
+    from .opening import Opening, new_cache
 
-    synthetic = {"synthetic": "small", "synthetic-full": "full"}.get(args.weights)
-    roots = [Path(args.weights)] if args.weights and not synthetic else weights.default_roots()
-    kinds = weights.chosen_kinds(kinds, args.vae_encode, args.vae_decode)
-    return weights.open_models(
-        get_release(args.release),
-        roots,
-        _cache(),
-        args.precision,
-        synthetic=synthetic,
-        kinds=kinds,
-        acceleration=args.acceleration,
-    )
-
-
-def _cache() -> ModelCache:
-    import torch
-
-    from .cache import ByteBudget, ModelCache
-    from .models import choose_device
-
-    device = choose_device()
-    # UNet and VAE take turns: a budget that holds only one of them would move both for every batch. In half precision
-    # they take 1.9 GB. Where what is left is too little to compute in, networks leave, see `passes`.
-    budget = torch.cuda.mem_get_info(device)[0] * 3 // 4 if device.type == "cuda" else None
-    return ModelCache(ByteBudget(device, budget))
+    return Opening.of(args).open(kinds, new_cache())
 
 
 def _download(args: argparse.Namespace) -> int:

@@ -28,6 +28,9 @@ class MuseTalkError(Exception):
         self.cause = cause
         self.remedy = remedy
 
+    def __reduce__(self) -> tuple[type, tuple[str, str]]:  # so that it reaches other processes
+        return type(self), (self.cause, self.remedy)
+
 
 class InputError(MuseTalkError):
     """A picture, sound, box or setting that cannot be worked with."""
@@ -59,6 +62,10 @@ class NoFaceError(MuseTalkError):
 
 class MediaError(MuseTalkError):
     """A media file that cannot be read or written."""
+
+
+class WorkerError(MuseTalkError):
+    """A process on this or another machine that did not do its work."""
 
 
 class WeightsMissingError(MuseTalkError):

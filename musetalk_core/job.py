@@ -23,7 +23,7 @@ from .progress import Frames, Picked, Progress
 from .sound_input import Sound, read_voice
 from .speaking import lip_sync
 from .synthetic import NOTICE
-from .timeline import FASTEST, TRAINED_FPS, Length, exact_rate, frame_count, on_screen, play_order
+from .timeline import FASTEST, TRAINED_FPS, Length, exact_rate, on_screen, play_order
 from .tracking import track_faces
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ def run(
     for path in filter(None, (output, settings.save_face_track)):
         require_place(path)  # told now, not after minutes of work
     heard = read_voice(voice)
-    clip = open_clip(source, _reach(source, heard, settings), progress=stages("open"))
+    clip = open_clip(source, reach(source, heard, settings), progress=stages("open"))
     return make_video(models, clip, heard, voice, output, settings, stages, mark)
 
 
@@ -151,17 +151,12 @@ def make_video(
     """
     frames, shown, features = within_sound(models, clip, heard, settings.fps, settings.first_frames)
     fps = features.fps
-    looked_at = min(fps, clip.fps or fps)
+    looked_at = look_rate(clip, fps)
     if settings.face_track:
-        seen = _loaded(settings.face_track, clip, frames, looked_at)
+        seen, shown = saved_faces(settings.face_track, clip, frames, shown, features)
     else:
-        seen = _observe(models, frames, looked_at, settings, stages)
-    if len(shown) == features.frames:  # a saved track of the whole clip serves a shorter voice
-        seen = seen.first(len(frames))
+        seen = find_faces(models, frames, looked_at, settings, stages("look"))
     track = track_chosen(models, seen, settings, looked_at)
-    shown = [i for i in shown if i < len(track)]
-    if len(track) < len(frames):
-        log.warning("The face track ends at frame %d of %d: the clip ends there", len(track), len(frames))
     minus, plus = track.shift_range
     log.info("bbox_shift %d, usable [-%d ~ %d]", settings.bbox_shift, minus, plus)
     if settings.save_face_track:
@@ -179,7 +174,7 @@ def make_video(
         settings.finish,
         settings.fade_in_silence,
     )
-    end = sound_end(heard, len(order), fps)
+    end = sound_end(heard.duration, len(order), fps)
     written = write_video(output, painted, fps, spoken, comment(models, mark), clip.look, end)
     faceless, held = int((~track.present).sum()), int(track.held.sum())
     return Outcome(written, fps, faceless, held, track.shift_range, models.synthetic)
@@ -197,13 +192,18 @@ def comment(models: Models, mark: str | None = None) -> str:
     return ", ".join(filter(None, (f"MuseTalk {models.release.name}", models.synthetic and NOTICE, mark)))
 
 
-def sound_end(heard: Sound, frames: int, fps: Fraction) -> Fraction | None:
-    """Seconds at which the sound of a video of ``frames`` frames ends with them; None where all of it is heard."""
-    return frames / fps if frames < frame_count(heard.waveform.shape[1], heard.rate, fps) else None
+def sound_end(duration: Fraction, frames: int, fps: Fraction) -> Fraction | None:
+    """Seconds at which a sound ends with a video of ``frames`` frames; None where all of it is heard.
+
+    Args:
+        duration: Of the sound, seconds.
+        frames, fps: Of the video.
+    """
+    return frames / fps if frames < int(duration * fps) else None
 
 
-def _reach(source: Path, heard: Sound, settings: Settings) -> Fraction:
-    """Seconds of the source that the output can show; of its first frames, one more to be safe."""
+def reach(source: Path, heard: Sound, settings: Settings) -> Fraction:
+    """Seconds of a source that the output can show, given what is heard; of its first frames, one more to be safe."""
     if settings.first_frames is None:
         return heard.duration
     rate = settings.fps or frame_rate(source) or TRAINED_FPS
@@ -263,10 +263,43 @@ def conformed(clip: Clip, fps: Fraction | None) -> tuple[Frames, list[int], Frac
     return Picked(clip.frames, used), [place[index] for index in shown], fps
 
 
-def _observe(models: Models, frames: Frames, fps: Fraction, settings: Settings, stages: Stages) -> Observations:
+def look_rate(clip: Clip, fps: Fraction) -> Fraction:
+    """Frames a second of those of a clip that are looked at, for an output of ``fps``."""
+    return min(fps, clip.fps or fps)
+
+
+def find_faces(
+    models: Models, frames: Frames, fps: Fraction, settings: Settings, progress: Progress, part: range | None = None
+) -> Observations:
+    """`observe_faces` with what was chosen for a job, of frames that come at ``fps``."""
     keypoints = mmpose_backend.BACKENDS[settings.backend](models)
-    seen = observe_faces(models, frames, settings.batch_size, keypoints, stages("look"), settings.faces, fps)
+    seen = observe_faces(models, frames, settings.batch_size, keypoints, progress, settings.faces, fps, part)
     return replace(seen, fps=fps)
+
+
+def saved_faces(
+    path: Path, clip: Clip, frames: Frames, shown: list[int], features: AudioFeatures
+) -> tuple[Observations, list[int]]:
+    """What a saved face track knows of a clip.
+
+    Args:
+        path: The face track.
+        clip: The clip.
+        frames, shown, features: From `within_sound`.
+
+    Returns:
+        What was seen in those of the frames that the track reaches; and of ``shown`` what shows them.
+
+    Raises:
+        InputError: the track cannot be read, or was made at another rate.
+    """
+    seen = _loaded(path, clip, frames, look_rate(clip, features.fps))
+    if len(shown) == features.frames:  # a saved track of the whole clip serves a shorter voice
+        seen = seen.first(len(frames))
+    count = len(seen.landmarks)
+    if count < len(frames):
+        log.warning("The face track ends at frame %d of %d: the clip ends there", count, len(frames))
+    return seen, [i for i in shown if i < count]
 
 
 def _loaded(path: Path, clip: Clip, frames: Frames, fps: Fraction) -> Observations:

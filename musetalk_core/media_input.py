@@ -16,7 +16,7 @@ from .sound_input import Sound, read_sound, read_voice
 from .stills import IMAGE_SUFFIXES, read_folder, read_still
 from .video_frames import VideoFrames
 from .video_look import VideoLook
-from .video_survey import picture_stream, survey_video
+from .video_survey import Survey, picture_stream, survey_video
 
 __all__ = ["Clip", "Sound", "VideoLook", "frame_rate", "open_clip", "read_clip", "read_sound", "read_voice"]
 
@@ -36,6 +36,7 @@ class Clip:
         look: What it takes to write a video that looks the same; None for stills.
         end: Seconds from the first frame to when the last goes; as long after it as a frame lasts on
             average when None.
+        survey: Of a video, by which another process finds the same frames; None for stills.
     """
 
     frames: Sequence[np.ndarray]
@@ -44,6 +45,7 @@ class Clip:
     variable: bool = False
     look: VideoLook | None = None
     end: Fraction | None = None
+    survey: Survey | None = None
 
 
 def open_clip(
@@ -77,7 +79,8 @@ def open_clip(
         return Clip([read_still(source)], None)
     survey = survey_video(source, seconds, start, progress)
     frames = LazyFrames(VideoFrames(survey), survey.window)
-    return Clip(frames, survey.fps, survey.times, survey.variable, survey.look, survey.end)
+    known = replace(survey, head=[])  # decoded frames are held by the sequence, and not for long
+    return Clip(frames, survey.fps, survey.times, survey.variable, survey.look, survey.end, known)
 
 
 def read_clip(path: str | Path, max_frames: int | None = None) -> Clip:

@@ -44,6 +44,7 @@ def write_video(
     comment: str | None = None,
     look: VideoLook | None = None,
     seconds: Fraction | None = None,
+    coding: Coding = WHOLE_FILE,
 ) -> int:
     """Writes an mp4 (H.264) that plays everywhere and starts before it has fully arrived.
 
@@ -65,6 +66,7 @@ def write_video(
             they are BT.709. H.264 as most players expect it holds no odd sizes: without a look an odd
             last column or row is written twice, with one the colour is written at full size.
         seconds: Ends the sound there; None writes all of it.
+        coding: How the picture is encoded.
 
     Returns:
         The number of frames written.
@@ -75,7 +77,7 @@ def write_video(
     """
     path = Path(path)
     with complete_or_absent(path) as part, closing(path, open_mp4(path, part, FASTSTART)) as container:
-        return write_tracks(path, container, frames, fps, sound, comment, look, seconds)
+        return write_tracks(path, container, frames, fps, sound, comment, look, seconds, coding)
 
 
 def write_tracks(
@@ -139,9 +141,9 @@ def require_place(path: Path) -> None:
     _begun(path).unlink()
 
 
-def _begun(path: Path) -> Path:
-    """A new hidden file beside `path`."""
-    part = path.with_name(f".{path.name}.part")
+def _begun(path: Path, part: Path | None = None) -> Path:
+    """A new hidden file beside `path`, or the one named."""
+    part = part or path.with_name(f".{path.name}.part")
     try:
         if path.is_dir():
             raise IsADirectoryError(f"{path} is a folder")
@@ -154,9 +156,15 @@ def _begun(path: Path) -> Path:
 
 
 @contextmanager
-def complete_or_absent(path: Path) -> Iterator[Path]:
-    """Yields a hidden file beside `path` that takes its place on success and is deleted otherwise."""
-    part = _begun(path)
+def complete_or_absent(path: Path, part: Path | None = None) -> Iterator[Path]:
+    """Yields a hidden file beside `path` that takes its place on success and is deleted otherwise.
+
+    Args:
+        path: The file to write.
+        part: What to write instead of the hidden file, on the same file system: where two may write at once, one's
+            own.
+    """
+    part = _begun(path, part)
     try:
         yield part
     except BaseException:  # also Ctrl-C

@@ -25,7 +25,7 @@ from .overlap import ahead
 from .passes import in_passes
 from .people import Follower
 from .progress import Frames, Progress, silent
-from .shots import with_cuts
+from .shots import part_with_cuts
 from .timeline import TRAINED_FPS
 
 KeypointEstimator = Callable[[Sequence[np.ndarray]], "tuple[np.ndarray, np.ndarray]"]
@@ -53,6 +53,7 @@ def observe_faces(
     progress: Progress = silent,
     options: FaceOptions = NO_OPTIONS,
     fps: Fraction = TRAINED_FPS,
+    part: range | None = None,
 ) -> Observations:
     """Find the speaking face, and the cuts, in all frames.
 
@@ -71,12 +72,16 @@ def observe_faces(
         progress: Called at least once a batch.
         options: Which face, and how surely it is looked for.
         fps: Frames a second: how long a person may be out of sight.
+        part: Look at these frames of the clip only, at least one, and give what was seen in them; all when None.
+            Parts that begin at multiples of the batch size give together what the whole gives, unless one of
+            several faces is followed: see `in_parts`.
 
     Raises:
         InputError: another estimator is to find a chosen face, or the chosen picture shows none.
     """
-    height, width = frames[0].shape[:2]
-    if options.choice.by == "reference":
+    part = range(len(frames)) if part is None else part
+    height, width = frames[part.start].shape[:2]
+    if in_parts(options):
         look = _the_only_one(models, options, keypoints)
     elif keypoints is None:
         look = _one_of_several(models, options, fps)
@@ -88,15 +93,20 @@ def observe_faces(
     parts: list[Seen] = []
     cuts: list[bool] = []
     done = 0
-    with ahead(with_cuts(frames[i] for i in range(len(frames))), batch_size) as marked:
+    with ahead(part_with_cuts(frames, part), batch_size) as marked:
         for batch in _batches(marked, batch_size):
             pictures, begins = [frame for frame, _ in batch], [cut for _, cut in batch]
-            parts.append(look(pictures, begins, _Detector(models, progress, done, len(frames))))
+            parts.append(look(pictures, begins, _Detector(models, progress, done, len(part))))
             cuts += begins
             done += len(batch)
-            progress(done, len(frames), pictures[-1])
+            progress(done, len(part), pictures[-1])
     landmarks, scores, detections = (np.concatenate(part) for part in zip(*parts, strict=True))
     return Observations(height, width, landmarks, scores, detections, np.array(cuts))
+
+
+def in_parts(options: FaceOptions) -> bool:
+    """Whether parts of a clip may be looked at separately: nobody is followed from frame to frame."""
+    return options.choice.by == "reference"
 
 
 Look = Callable[[list[np.ndarray], list[bool], "_Detector"], Seen]

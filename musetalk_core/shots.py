@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import cv2
 import numpy as np
@@ -39,6 +39,13 @@ def with_cuts(frames: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, bool]]
             yield _next(before, waiting)
     while waiting:
         yield _next(before, waiting)
+
+
+def part_with_cuts(frames: Sequence[np.ndarray], part: range) -> Iterator[tuple[np.ndarray, bool]]:
+    """What `with_cuts` gives for some frames of a clip; of the others it asks for as many as reach them."""
+    start = max(0, part.start - _REACH)
+    around = (frames[i] for i in range(start, min(part.stop + _REACH - 1, len(frames))))
+    return islice(with_cuts(around), part.start - start, part.stop - start)
 
 
 def _next(before: deque[np.ndarray], waiting: deque[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, bool]:

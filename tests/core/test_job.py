@@ -246,7 +246,7 @@ def test_only_what_the_first_frames_need_is_looked_at_encoded_and_painted(
     voice = voice_file(tmp_path / "voice.wav", bursts(70, ()))  # three windows of Whisper
     models, looked_at = Listeners(), []
 
-    def observe(models, frames, batch_size, keypoints, progress, options, fps):
+    def observe(models, frames, batch_size, keypoints, progress, options, fps, part):
         looked_at.extend(number_of(frames[i]) for i in range(len(frames)))
         return fixed_track(SIZE, BOX, [True] * len(frames)).seen
 

@@ -1,0 +1,129 @@
+"""``batch``: from a manifest and options to clips, made here or on a cluster."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import batch_manifest
+from .arguments import whole
+from .tasks import fingerprint, stamps, table
+
+if TYPE_CHECKING:
+    from .batch_manifest import Line
+    from .cache import ModelCache
+    from .models import Models
+
+SHARD_SECONDS = 20.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``batch`` that are not about models."""
+    parser.add_argument("manifest", type=Path, metavar="MANIFEST", help=".csv or .jsonl: source, voice, output, ...")
+    where = parser.add_argument_group("who does it")
+    where.add_argument(
+        "--engine",
+        choices=["local", "ray"],
+        default="local",
+        help="this process (default), or workers on all cards of a Ray cluster or of this machine",
+    )
+    where.add_argument("--address", metavar="ADDR", help="of the Ray cluster: auto, HOST:PORT; default RAY_ADDRESS's")
+    where.add_argument(
+        "--gpus-per-worker", type=positive, metavar="F", help="cards, also such as 0.5; default 1 where there are any"
+    )
+    where.add_argument(
+        "--cpus-per-worker", type=whole(1), metavar="N", help="cores; default a machine's, shared among its workers"
+    )
+    where.add_argument(
+        "--shard-seconds",
+        type=positive,
+        default=SHARD_SECONDS,
+        metavar="S",
+        help=f"a longer clip is made in pieces of so many seconds; default {SHARD_SECONDS:g}",
+    )
+    where.add_argument(
+        "--report", type=Path, metavar="FILE", help="times of every step, as JSON; default MANIFEST.report.json"
+    )
+    batch_manifest.add_line_arguments(parser)
+
+
+def run(args: argparse.Namespace, open_models: Callable[[Sequence[str]], Models]) -> int:
+    """Make the clips of a manifest; 0 when all are there."""
+    from .batch import Batch
+    from .batch_report import BatchReport
+    from .batch_steps import Job
+    from .opening import Opening
+
+    lines = [_absolute(line) for line in batch_manifest.read_manifest(args.manifest, args)]
+    kinds, opening = _kinds(lines), Opening.of(args)
+    models = open_models(kinds) if args.engine == "local" else opening.open(kinds, _nothing_loaded())
+    same = models.release.name, models.synthetic, {kind: source.state() for kind, source in models.sources.items()}
+    jobs = [Job(line, _mark(line, (*same, args.precision)), args.shard_seconds) for line in lines]
+    report = BatchReport(jobs, args.engine)
+    batch, workers = Batch(jobs, report), 1
+    try:
+        if args.engine == "local":
+            from . import batch_local
+
+            batch_local.run(batch, models)
+        elif not batch.over:
+            from . import batch_ray
+
+            cluster = batch_ray.Cluster(args.address, args.gpus_per_worker, args.cpus_per_worker)
+            workers = batch_ray.run(batch, cluster, opening, kinds)
+    finally:  # also where it is interrupted
+        report.write(args.report or args.manifest.with_suffix(".report.json"), workers)
+    print("\n" + table(report.results()))
+    return 1 if any(result.state == "failed" for result in report.results()) else 0
+
+
+def _absolute(line: Line) -> Line:
+    """The line for processes whose current folder is another."""
+    task, settings = line.task, line.settings
+    files = {name: getattr(task, name).absolute() for name in ("source", "audio", "output")}
+    track = settings.face_track and settings.face_track.absolute()
+    avatar = line.avatar and line.avatar.absolute()
+    return replace(line, task=replace(task, **files), avatar=avatar, settings=replace(settings, face_track=track))
+
+
+def _nothing_loaded() -> ModelCache:
+    """For a process that only asks whether the weights are there: it leaves the card to the workers."""
+    import torch
+
+    from .cache import ByteBudget, ModelCache
+
+    return ModelCache(ByteBudget(torch.device("cpu")))
+
+
+def _kinds(lines: Sequence[Line]) -> list[str]:
+    """The networks that some line needs."""
+    from .avatar_commands import SPEAKING
+    from .cache import KINDS
+    from .weights import FACE_KINDS
+
+    if all(line.avatar for line in lines):
+        return list(SPEAKING)
+    known = all(line.avatar or line.settings.face_track for line in lines)
+    return [kind for kind in KINDS if not (known and kind in FACE_KINDS)]
+
+
+def _mark(line: Line, same: object) -> str:
+    settings = line.settings
+    track = stamps(settings.face_track) if settings.face_track else None
+    chosen = replace(settings, batch_size=1)  # on which the outputs depend by rounding at most
+    return fingerprint(line.task, (chosen, settings.faces.choice.key, track, same))
+
+
+def positive(text: str) -> float:
+    """A number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    return value
