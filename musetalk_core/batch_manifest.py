@@ -24,9 +24,11 @@ if TYPE_CHECKING:
 Pairs = Iterable[tuple[str, object]]
 """What is written in a line: names and values as they stand there, a name perhaps twice."""
 
+AVATAR_SETTINGS = ("detail", "colour_match", "fade_in_silence", "first_frames", "batch_size")
+"""What may be chosen for an avatar; the rest was when it was prepared."""
+
 _FIELDS = ("source", "avatar", "voice", "output")
 _ALIASES = {"video_path": "source", "audio": "voice", "audio_path": "voice", "result_name": "output"}
-_OF_AVATARS = ("detail", "colour_match", "fade_in_silence", "first_frames", "batch_size")
 _SWITCH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _LONGEST = 300  # letters of an error that quotes what was written
 _OBJECT = 'Write it as in {"source": "face.mp4", "voice": "voice.wav", "bbox_shift": 3}.'
@@ -169,13 +171,13 @@ class _Reader:
         chosen = {key: text for key, text in given.items() if key not in _FIELDS}
         voice = existing(given["voice"], self._beside)
         if "avatar" in given:
-            if unfit := [key for key in chosen if key not in _OF_AVATARS]:
+            if unfit := [key for key in chosen if key not in AVATAR_SETTINGS]:
                 raise InputError(
                     f"{unfit[0]} is not for an avatar, which was prepared before.",
-                    f"Leave it out: an avatar takes {', '.join(_OF_AVATARS)}.",
+                    f"Leave it out: an avatar takes {', '.join(AVATAR_SETTINGS)}.",
                 )
             avatar, _ = self._avatar(given["avatar"])
-            source, default, options = record_of(avatar), default_name(given["avatar"], voice), _OF_AVATARS
+            source, default, options = record_of(avatar), default_name(given["avatar"], voice), AVATAR_SETTINGS
         else:
             avatar, source, options = None, existing(given["source"], self._beside), tuple(self._defaults)
             default = default_output(source, voice, Path()).name

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from . import avatar_commands, batch_command, run_command
+from . import avatar_commands, batch_command, graph_manifest, run_command
 from .acceleration import ACCELERATIONS
 from .arguments import add_vae, mp4, whole
 from .bars import bar
@@ -69,6 +69,10 @@ def _parser() -> argparse.ArgumentParser:
     avatars = commands.add_parser("avatars", help="list the prepared faces")
     avatars.set_defaults(command=avatar_commands.avatars)
     avatar_commands.add_avatars_arguments(avatars)
+
+    manifest = commands.add_parser("manifest", help="make the manifest of a batch from graphs of ComfyUI")
+    manifest.set_defaults(command=graph_manifest.run)
+    graph_manifest.add_arguments(manifest)
 
     demo = commands.add_parser("demo", help="lip-sync the bundled sample, fetching the weights if they can be had")
     demo.set_defaults(command=_demo)
