@@ -108,4 +108,10 @@ def test_steps_are_counted_and_measured_in_frames() -> None:
     assert [schedule.frames(step) for step in parts(0, "look", 2)] == [8, 4]
     assert [schedule.frames(step) for step in parts(0, "speak", 3)] == [8, 8, 2]
     assert schedule.frames(Step(0, "join")) == 0
-    assert [schedule.parts(Step(0, stage)) for stage in ("begin", "look", "track", "speak", "join")] == [1, 2, 1, 3, 1]
+    assert [schedule.parts(Step(0, stage)) for stage in ("begin", "look", "track", "speak", "join")] == [
+        1,
+        2,
+        1,
+        3,
+        1,
+    ]
