@@ -13,8 +13,8 @@ from musetalk_core import batch_local, job
 from musetalk_core.batch import Batch
 from musetalk_core.batch_manifest import Line
 from musetalk_core.batch_report import BatchReport
-from musetalk_core.batch_steps import Job
-from musetalk_core.job import Settings
+from musetalk_core.batch_steps import Job, Step
+from musetalk_core.job import Settings, Stages
 from musetalk_core.models import Models
 from musetalk_core.picture_track import PictureTrack
 from musetalk_core.tasks import Result, Task, fingerprint
@@ -85,6 +85,32 @@ def make_whole(models: Models, of: Job, output: Path) -> None:
     """The same clip as `job.run` makes it in one go."""
     task = of.line.task
     job.run(models, task.source, task.audio, output, of.line.settings, no_stages, of.mark)
+
+
+def break_off(batch: Batch, stage: str, part: int = 0, error: BaseException | None = None) -> None:
+    """Let a batch be ended by an error, by default the user's interruption, in the midst of a step."""
+    error, own = error or KeyboardInterrupt(), batch.progress.within
+
+    def report(*_) -> None:
+        raise error
+
+    def within(step: Step) -> Stages:
+        if (step.stage, step.part) != (stage, part):
+            return own(step)
+        if stage in ("look", "speak"):  # these report how far they are
+            return lambda name: report
+        raise error
+
+    batch.progress.within = within
+
+
+def interrupt(models: Models, of: Job, stage: str, part: int = 0) -> None:
+    """Begin to make a clip, and stop in the midst of a step."""
+    batch = batch_of(of)
+    break_off(batch, stage, part)
+    with pytest.raises(KeyboardInterrupt):
+        batch_local.run(batch, models)
+    assert not of.line.task.output.exists()
 
 
 def hidden(folder: Path) -> list[str]:
