@@ -13,6 +13,7 @@ import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .batch import Batch
@@ -181,14 +182,14 @@ class _Engine:
         broken.append(where)
         if len(broken) < TRIES:
             log.warning(
-                "%s: its worker on %s is lost, trying it again (%s)", self._batch.name(step), where, _first(error)
+                "%s: its worker on %s is lost, trying it again (%s)", self._batch.name(step), where, _short(error)
             )
             self._batch.again(step)
             return
         self._batch.failed(
             step,
             WorkerError(
-                f"{self._batch.name(step)} ended its worker {TRIES} times, at last with: {_first(error)}.",
+                f"{self._batch.name(step)} ended its worker {TRIES} times, at last with: {_short(error)}.",
                 "Look at the worker's log in Ray's dashboard; what is done of the clip is kept for the next start.",
             ),
         )
@@ -203,16 +204,17 @@ class _Engine:
                 error
                 if isinstance(error, MuseTalkError)
                 else WorkerError(
-                    f"No worker starts: {_first(error)}.", "Look at the workers' logs in Ray's dashboard."
+                    f"No worker starts: {_short(error)}.", "Look at the workers' logs in Ray's dashboard."
                 )
             )
-        log.warning("A worker does not start, the others go on without it: %s", _first(error))
+        log.warning("A worker does not start, the others go on without it: %s", _short(error))
 
 
-def _first(error: Exception) -> str:
-    """What an error says in short: Ray's go on for many lines."""
-    said = str(error).strip().splitlines()
-    return ": ".join([type(error).__name__, *said[:1]]).rstrip(".")
+def _short(error: Exception) -> str:
+    """What an error says, in short: Ray's go on for many lines, of which the last is the cause where there is one."""
+    said = str(error).strip().splitlines() or [""]
+    line = said[-1] if "creation task" in said[0] else said[0]
+    return f"{type(error).__name__}: {line}".rstrip(".")
 
 
 def _connected(address: str | None) -> Any:
@@ -224,7 +226,8 @@ def _connected(address: str | None) -> Any:
             f"Ray is not installed ({error}).", 'Install it on every machine: python -m pip install "ray[default]".'
         ) from error
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.WARNING)
+        own = {"py_modules": [str(Path(__file__).parent)]}  # so that all machines run the same code
+        ray.init(address=address, runtime_env=own, log_to_driver=False, logging_level=logging.WARNING)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise WorkerError(
             f"There is no Ray cluster at {address or 'the usual address'} ({error}).",

@@ -17,8 +17,9 @@ from .sound_track import sound_track
 if TYPE_CHECKING:  # importing PyAV takes a quarter of a second: it waits for the first file
     import av
 
-PIECE = Coding({"crf": "18", "threads": "4"})
-"""For a piece. x264's result depends on how many threads it uses, and by itself it uses more on a larger machine."""
+PIECE = Coding({"crf": "18", "threads": "4", "x264-params": "cpu-independent=1"})
+"""For a piece, which is to be the same wherever it is made. By itself, x264 uses more threads on a larger machine, and
+code of its own for each kind of processor: its result depends on both, and with AVX-512's code even on chance."""
 
 
 def join_pieces(
