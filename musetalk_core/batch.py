@@ -26,14 +26,13 @@ class Batch:
 
     def __init__(self, jobs: list[Job], report: BatchReport) -> None:
         self.jobs, self.report = jobs, report
-        self.progress = BatchProgress(len(jobs), bar("batch"))
         there = [is_done(job.line.task, job.mark) for job in jobs]
+        self.progress = BatchProgress(there.count(False), bar("batch"))
         self._schedule = Schedule([clip for clip, done in enumerate(there) if not done])
         for clip, done in enumerate(there):
             if done:
                 report.there(clip)
                 jobs[clip].folder.remove()  # where this process ended just before it would have
-                self.progress.over(clip)
 
     def next(self) -> Step | None:
         """A step that may be done now; None where there is none until one that is being done is."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from . import batch_faces, batch_plan, job, pipeline
 from .audio import AudioFeatures
 from .batch_plan import Plan, Seen, cut, shard_frames
+from .faces import require_fit
 from .media_input import open_clip
 from .models import Models
 from .observing import in_parts
@@ -37,7 +38,9 @@ def plan_clip(models: Models, of: Job, progress: Progress) -> None:
     rate = job.look_rate(clip, features.fps)
     if settings.face_track:
         known, shown = job.saved_faces(settings.face_track, clip, frames, shown, features)
-        batch_faces.save_track(folder, job.track_chosen(models, known, settings, rate))
+        track = job.track_chosen(models, known, settings, rate)
+        require_fit(frames, track)
+        batch_faces.save_track(folder, track)
         looks = []
     elif in_parts(settings.faces):
         looks = cut(len(frames), shard_frames(of.shard_seconds, rate, settings.batch_size))

@@ -63,8 +63,9 @@ def run(args: argparse.Namespace, open_models: Callable[[Sequence[str]], Models]
     models = open_models(kinds) if args.engine == "local" else opening.open(kinds, _nothing_loaded())
     same = models.release.name, models.synthetic, {kind: source.state() for kind, source in models.sources.items()}
     jobs = [Job(line, _mark(line, (*same, args.precision)), args.shard_seconds) for line in lines]
-    report = BatchReport(jobs, args.engine)
+    report, path = BatchReport(jobs, args.engine), args.report or args.manifest.with_suffix(".report.json")
     batch, workers = Batch(jobs, report), 1
+    report.write(path, workers)  # where it cannot be, that is told now
     try:
         if args.engine == "local":
             from . import batch_local
@@ -76,7 +77,7 @@ def run(args: argparse.Namespace, open_models: Callable[[Sequence[str]], Models]
             cluster = batch_ray.Cluster(args.address, args.gpus_per_worker, args.cpus_per_worker)
             workers = batch_ray.run(batch, cluster, opening, kinds)
     finally:  # also where it is interrupted
-        report.write(args.report or args.manifest.with_suffix(".report.json"), workers)
+        report.write(path, workers)
     print("\n" + table(report.results()))
     return 1 if any(result.state == "failed" for result in report.results()) else 0
 

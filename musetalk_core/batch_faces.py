@@ -95,7 +95,7 @@ def track_of(folder: WorkFolder, start: int, stop: int) -> FaceTrack:
     try:
         settings = json.loads(folder.track_settings.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise lost(folder.output, error) from error
+        raise lost(folder, error) from error
     rows = folder.rows(folder.track)[start:stop]
     rows = {name: np.array(rows[name]) for name in rows.dtype.names}
     fps = settings["fps"] and Fraction(settings["fps"])

@@ -88,7 +88,8 @@ class WorkFolder:
         part = self.own_part()
         try:
             yield part
-            os.replace(part, path)
+            with errors_named(self.output):
+                os.replace(part, path)
         finally:
             part.unlink(missing_ok=True)
 
@@ -110,13 +111,15 @@ class WorkFolder:
         try:
             return np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError) as error:
-            raise lost(self.output, error) from error
+            raise lost(self, error) from error
 
     def remove(self) -> None:
         """The work is done, or not worth keeping."""
         shutil.rmtree(self.path, ignore_errors=True)  # what another machine still holds open may stay behind
 
 
-def lost(output: Path, error: Exception) -> MediaError:
-    """What is told where a file of the folder cannot be read."""
-    return MediaError(f"The work on {output} so far cannot be read ({error}).", "Start again.")
+def lost(folder: WorkFolder, error: Exception) -> MediaError:
+    """What is told where a file of a folder cannot be read."""
+    return MediaError(
+        f"The work on {folder.output} so far cannot be read ({error}).", f"Delete {folder.path} and start again."
+    )

@@ -126,7 +126,7 @@ def load(folder: WorkFolder) -> Plan:
     try:
         record = json.loads(folder.plan.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise lost(folder.output, error) from error
+        raise lost(folder, error) from error
     return Plan(
         record["seen"] and _seen(record["seen"]),
         record["order"],

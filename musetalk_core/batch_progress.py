@@ -14,7 +14,7 @@ class BatchProgress:
     """Adds up what is done, in frames weighed by how long they take.
 
     Args:
-        clips: How many there are.
+        clips: How many are to be made.
         show: Told what is done and what there is in all. Clips that are not begun count as an average one.
     """
 
@@ -34,6 +34,8 @@ class BatchProgress:
 
         def stage(name: str) -> Progress:
             def report(done: int, total: int, preview=None) -> None:
+                if step.stage == "begin" and name in _WEIGHTS:  # a short clip, which is finished before it is begun
+                    self._totals[step.clip] = total * sum(_WEIGHTS.values())
                 self.add(step.clip, name, step.part, done)
 
             return report
@@ -47,8 +49,10 @@ class BatchProgress:
 
     def over(self, clip: int) -> None:
         """Nothing more is to be done for a clip, whether it is finished or failed."""
-        self._totals.setdefault(clip, 0.0)
-        self._done[clip] = {("all", 0): self._totals[clip]}
+        if clip in self._totals:
+            self._done[clip] = {("all", 0): self._totals[clip]}
+        else:  # it failed before its length was known
+            self._clips -= 1
         self._tell()
 
     def _tell(self) -> None:

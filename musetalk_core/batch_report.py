@@ -96,7 +96,7 @@ class BatchReport:
             "workers": workers,
             "seconds": round(seconds, 3),
             "frames": frames,
-            "frames_per_second": round(frames / seconds, 4),
+            "frames_per_second": round(frames / seconds, 4) if frames else 0.0,
             "retries": sum(clip.retries for clip in self._clips),
             "clips": [_record(clip) for clip in self._clips],
         }

@@ -13,7 +13,7 @@ from .batch_plan import Plan
 from .batch_steps import Begun, Job, Made, Step
 from .job import Stages, comment
 from .media_joining import PIECE, join_pieces
-from .media_output import closing, open_mp4, write_tracks
+from .media_output import closing, open_mp4, require_place, write_tracks
 from .models import Models
 from .progress import Picked
 from .speaking import lip_sync, speak
@@ -62,6 +62,7 @@ class Worker:
     def _begin(self, of: Job, stages: Stages) -> Begun:
         folder = of.folder
         folder.make()
+        require_place(of.line.task.output)  # told now, not after hours of work
         if not folder.plan.exists():
             if of.line.avatar:
                 batch_begin.plan_avatar(self._models, self._avatar(of), of)

@@ -57,30 +57,32 @@ def join_pieces(
             speech.attach(container)
             count = 0
             for piece in pieces:
-                frames = 0
-                for packet in _packets(piece, count / fps):
+                begin = count
+                for packet in _packets(piece):
+                    if not count:
+                        delay = packet.dts  # how long before it is shown a frame is decoded, as a negative number
+                    # A last piece of few frames has a shorter delay than those before it: keep theirs, for the rate.
+                    packet.dts = delay + round(count / fps / packet.time_base)
+                    packet.pts += round(begin / fps / packet.time_base)
                     packet.stream = picture
+                    count += 1
                     with errors_named(path):
                         container.mux(packet)
-                        frames += 1
-                        speech.add_until((count + frames) / fps)
-                count += frames
+                        speech.add_until(count / fps)
             with errors_named(path):
                 speech.add_until(math.inf)
                 speech.finish()
     return count
 
 
-def _packets(piece: Path, begin: Fraction) -> Iterator[av.Packet]:
-    """The pictures of a piece, placed where it begins, seconds."""
+def _packets(piece: Path) -> Iterator[av.Packet]:
+    """The pictures of a piece."""
     import av
 
     with open_media(piece) as container:
         try:
             for packet in container.demux(container.streams.video[0]):
                 if packet.size:
-                    offset = round(begin / packet.time_base)
-                    packet.pts, packet.dts = packet.pts + offset, packet.dts + offset
                     yield packet
         except av.FFmpegError as error:
             raise MediaError(f"The piece {piece} cannot be read: {error}.", "Delete it and start again.") from error

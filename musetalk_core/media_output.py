@@ -212,4 +212,5 @@ def errors_named(path: Path) -> Iterator[None]:
     try:
         yield
     except (av.FFmpegError, OSError) as error:
-        raise MediaError(f"{path} cannot be written: {error.strerror}.", "See whether the disk is full.") from error
+        reason = error.strerror or error  # NumPy gives no code
+        raise MediaError(f"{path} cannot be written: {reason}.", "See whether the disk is full.") from error

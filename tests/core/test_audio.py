@@ -259,6 +259,21 @@ def test_stopping_passes_through_after_the_window(encode) -> None:
 
 
 @pytest.mark.parametrize("release", ["1.0", "1.5"])
+@pytest.mark.parametrize("fps", [Fraction(25), Fraction(30000, 1001)], ids=str)
+def test_parts_have_the_tokens_and_the_speech_of_the_whole(encode, release: str, fps: Fraction) -> None:
+    whole = encode(np.concatenate((voice(0.7), np.zeros(8000), voice(0.4))), fps=fps, release=release)
+    tokens = whole.tokens(range(whole.frames))
+    assert 0 < whole.speech.mean() < 1
+    for start, stop in ((0, 7), (7, 14), (14, whole.frames), (whole.frames - 1, whole.frames)):
+        part = whole.part(start, stop)
+        assert part.frames == len(part.speech) == stop - start
+        assert torch.equal(part.tokens(range(part.frames)), tokens[start:stop])
+        np.testing.assert_array_equal(part.speech, whole.speech[start:stop])
+    part = whole.part(5, 20).part(3, 9).first(4)
+    assert torch.equal(part.tokens(range(part.frames)), tokens[8:12])
+
+
+@pytest.mark.parametrize("release", ["1.0", "1.5"])
 def test_a_sound_listened_to_on_the_way_gives_the_same_and_encodes_each_window_once(
     release: str, encode, synthetic_models
 ) -> None:

@@ -135,6 +135,22 @@ def test_frames_are_asked_for_once_in_order_and_only_a_batch_ahead(detector: Cas
     assert max(ahead) <= 2 + 2  # where a cut is looked for, and the next batch
 
 
+@pytest.mark.parametrize("options", [AUTO, EXACT], ids=["auto", "exact"])
+def test_parts_are_seen_as_in_the_whole_with_the_cuts_between_them(
+    options: FaceOptions, detector: CascadeDetector
+) -> None:
+    tints = [(0, 0, 0)] * 4 + [(10, 30, 50)] * 4
+    frames = [picture(*[head] * bool(head), tint=tint) for head, tint in zip(HEADS, tints, strict=True)]
+    whole = observing.observe_faces(models(), frames, 2, Marks(HEADS, SCORES), options=options)
+    assert np.flatnonzero(whole.cuts).tolist() == [4]
+    for part in (range(0, 4), range(4, 8), range(2, 6), range(4, 5)):
+        marks = Marks(HEADS[part.start :], SCORES[part.start :])
+        seen = observing.observe_faces(models(), frames, 2, marks, options=options, part=part)
+        assert len(seen.cuts) == len(part)
+        for name in ("landmarks", "scores", "detections", "cuts"):
+            np.testing.assert_array_equal(getattr(seen, name), getattr(whole, name)[part.start : part.stop])
+
+
 # One of several
 
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from musetalk_core.shots import with_cuts
+from musetalk_core.shots import part_with_cuts, with_cuts
 
 HEIGHT, WIDTH = 90, 160
 
@@ -63,3 +63,31 @@ def test_a_picture_that_fades_is_not_cut() -> None:
     a, b = scene(1).astype(float), scene(2).astype(float)
     faded = [((1 - t) * a + t * b).astype(np.uint8) for t in np.linspace(0, 1, 12)]
     assert cuts([faded[0]] * 5 + faded + [faded[-1]] * 5) == []
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 7, 30])
+def test_parts_of_a_clip_have_the_cuts_of_the_whole(size: int) -> None:
+    frames = [frame for seed, count in enumerate((4, 1, 5, 2, 7)) for frame in shot(seed, count)]
+    frames[14] = 255 - (255 - frames[14]) // 5  # a flash
+    whole = cuts(frames)
+    found = []
+    for start in range(0, len(frames), size):
+        part = range(start, min(start + size, len(frames)))
+        asked = Asked(frames)
+        pairs = list(part_with_cuts(asked, part))
+        assert all(seen is frames[i] for i, (seen, _) in zip(part, pairs, strict=True))
+        assert asked.indices == [*range(max(0, part.start - 3), min(part.stop + 2, len(frames)))]
+        found += [i for i, (_, cut) in zip(part, pairs, strict=True) if cut]
+    assert found == whole and len(whole) >= 3
+
+
+class Asked(list):
+    """Frames that note which of them are asked for."""
+
+    def __init__(self, frames: list[np.ndarray]) -> None:
+        super().__init__(frames)
+        self.indices: list[int] = []
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        self.indices.append(index)
+        return super().__getitem__(index)
