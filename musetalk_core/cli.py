@@ -83,6 +83,9 @@ def _parser() -> argparse.ArgumentParser:
     bench = commands.add_parser("bench", help="time each stage")
     bench.set_defaults(command=_bench)
     bench.add_argument("--json", action="store_true", help="for machines")
+    bench.add_argument(
+        "--rounds", type=whole(1), default=3, metavar="N", help="how often each stage is timed; default 3"
+    )
     bench.add_argument("--batch-size", type=whole(1), metavar="N", help="frames a pass; default 4, of --compare 2")
     bench.add_argument(
         "--size", type=_size, default=(704, 1216), metavar="WxH", help="of the frames; default 704x1216"
@@ -215,7 +218,7 @@ def _doctor(args: argparse.Namespace) -> int:
 
 
 def _bench(args: argparse.Namespace) -> int:
-    from . import bench, bench_compare
+    from . import bench, bench_compare, bench_video
     from .cache import KINDS
 
     args.batch_size = args.batch_size or (2 if args.compare else 4)
@@ -228,10 +231,12 @@ def _bench(args: argparse.Namespace) -> int:
     models, shown = _open(args, KINDS), bar("bench")
     if args.compare:
         report = bench_compare.measure(models, args.size, args.batch_size, args.frames, shown)
+        tables = [bench_compare.table(report)]
     else:
-        report = bench.measure(models, args.size, args.batch_size, shown)
-    table = (bench_compare if args.compare else bench).table
-    print(json.dumps(report, indent=1) if args.json else table(report))
+        report = bench.measure(models, args.size, args.batch_size, args.rounds, shown)
+        report["video"] = bench_video.measure(args.size, args.rounds, bar("video"))
+        tables = [bench.table(report), bench_video.table(report["video"])]
+    print(json.dumps(report, indent=1) if args.json else "\n\n".join(tables))
     return 0
 
 
