@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from . import avatar_commands, run_command
+from . import avatar_commands, plan_command, run_command
 from .acceleration import ACCELERATIONS
 from .arguments import add_vae, mp4, whole
 from .bars import bar
@@ -115,6 +115,10 @@ def _parser() -> argparse.ArgumentParser:
         help="lengths for --memory, default 5 15 30 60; for --live, how long it speaks each time, default 10",
     )
     _add_model_options(bench, default="synthetic-full")
+
+    plan = commands.add_parser("plan", help="work out what many cards would do, from what bench measured")
+    plan.set_defaults(command=plan_command.run)
+    plan_command.add_arguments(plan)
     return parser
 
 
