@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -41,10 +42,10 @@ def measure(
 
     Returns:
         JSON-ready: the machine, the rate of a 2048 x 2048 matrix product in the dtype of UNet and VAE, which is timed
-        in the same rounds, and for each stage seconds per frame in the best round and in each, GFLOP per frame
-        counted, GFLOP/s, that over the product's rate, and the most bytes that it held beyond the weights. "unet +
-        vae decode" is both as one. In half precision also the peak signal-to-noise ratio of painted faces to those
-        in float32.
+        in the same rounds, and for each stage seconds per frame in the best round and in each, core-seconds (the
+        processor time of all threads together), GFLOP per frame counted, GFLOP/s, that over the product's rate, and
+        the most bytes that it held beyond the weights. "unet + vae decode" is both as one. In half precision also the
+        peak signal-to-noise ratio of painted faces to those in float32.
     """
     device = models.cache.residency.device
     stages = _stages(models, size, batch_size)
@@ -57,22 +58,28 @@ def measure(
         counted[name] = count(work, device)
         progress(len(counted), total, None)
     times: dict[str, list[float]] = {name: [] for name in stages}
+    core_times: dict[str, list[float]] = {name: [] for name in stages}
     product_best = math.inf
     for i in range(rounds):
         product_best = min(product_best, seconds(product, device))
         for j, (name, (frames, work)) in enumerate(stages.items()):
+            started = time.process_time()
             times[name].append(seconds(work, device) / frames)
+            core_times[name].append((time.process_time() - started) / frames)
             progress((i + 1) * len(stages) + j + 1, total, None)
+    for each in (times, core_times):
+        each[_PAINTED] = [sum(parts) for parts in zip(*(each[name] for name in _PAINTING), strict=True)]
     rate = product_gflop / product_best
 
     def row(name: str) -> dict[str, Any]:
         frames, _ = stages[name]
-        return _row(times[name], counted[name].gflop / frames, counted[name].peak_bytes, rate)
+        return _row(times[name], core_times[name], counted[name].gflop / frames, counted[name].peak_bytes, rate)
 
     rows = {name: row(name) for name in stages}
     both = [rows[name] for name in _PAINTING]
     rows[_PAINTED] = _row(
-        [sum(parts) for parts in zip(*(times[name] for name in _PAINTING), strict=True)],
+        times[_PAINTED],
+        core_times[_PAINTED],
         sum(part["gflop_per_frame"] for part in both),
         max(part["peak_bytes"] for part in both),
         rate,
@@ -90,11 +97,12 @@ def measure(
     return report
 
 
-def _row(times: list[float], gflop: float, peak: int, rate: float) -> dict[str, Any]:
+def _row(times: list[float], core_times: list[float], gflop: float, peak: int, rate: float) -> dict[str, Any]:
     spent = min(times)
     return {
         "seconds_per_frame": spent,
         "each_round_seconds_per_frame": times,
+        "each_round_core_seconds_per_frame": core_times,
         "gflop_per_frame": gflop,
         "gflop_per_second": gflop / spent,
         "of_matrix_product": gflop / spent / rate,

@@ -90,11 +90,9 @@ def _costs(measured: Measured, assumed: Assumptions) -> tuple[dict[str, tuple[fl
     """Of each part of a step, a frame: the seconds that it takes alone, one for each round; and the core-seconds."""
     alone = {"look": _on_card(measured, assumed, LOOKING), "speak": _on_card(measured, assumed, SPEAKING)}
     core = dict.fromkeys(alone, 0.0)
-    for name in ON_ONE_CORE:
-        alone[name] = measured.seconds[name]
-        core[name] = fmean(alone[name])
     for name, times in measured.core_seconds.items():
-        alone[name] = tuple(each / assumed.codec_threads for each in times)
+        cores = 1 if name in ON_ONE_CORE else assumed.codec_threads
+        alone[name] = tuple(each / cores for each in times)
         core[name] = fmean(times)
     return alone, core
 

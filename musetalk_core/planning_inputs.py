@@ -17,8 +17,8 @@ the face beforehand, so this is taken to be UNet and decoder alone."""
 PAINTING = "unet + vae decode"
 LOOKING = ("dwpose",)
 SPEAKING = ("whisper", "vae encode", "unet", "vae decode", "face parse")
-ON_ONE_CORE = ("track", "blend")
-ON_CORES = ("survey video", "read video", "write video", "copy video")
+ON_ONE_CORE = ("track", "blend", "copy video")
+CODING = ("survey video", "read video", "write video")
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Measured:
         machine: What computed, and what with.
         frame: Width and height of the frames, for people.
         on_card: Whether the networks ran on a card.
-        seconds: For each stage the seconds a frame, one for each round.
-        core_seconds: The same for the work on video: processor time of all cores together.
+        seconds: For each network the seconds a frame, one for each round.
+        core_seconds: The same for what no network does: the processor time of all cores together.
         bytes_per_frame: Of a film as this pack writes it; a source is taken to be as large.
     """
 
@@ -100,14 +100,14 @@ def measured_from(report: Mapping[str, Any]) -> Measured:
         InputError: It lacks what is needed here: it is of an older bench, or of another kind.
     """
     try:
-        video = report["video"]
-        stages = (PAINTING, *LOOKING, *SPEAKING, *ON_ONE_CORE)
+        stages, video = report["stages"], report["video"]
+        rows = {**stages, **video["rows"]}
         return Measured(
             f"{report['machine']}, {report['device']}, {report['threads']} threads, {report['precision']}",
             report["frame"],
             report["device"] != "cpu",
-            {name: tuple(report["stages"][name]["each_round_seconds_per_frame"]) for name in stages},
-            {name: tuple(video["rows"][name]["core_seconds_per_frame"]) for name in ON_CORES},
+            {name: tuple(stages[name]["each_round_seconds_per_frame"]) for name in (PAINTING, *LOOKING, *SPEAKING)},
+            {name: tuple(rows[name]["each_round_core_seconds_per_frame"]) for name in (*ON_ONE_CORE, *CODING)},
             video["bytes_per_frame"],
         )
     except (KeyError, TypeError) as error:
