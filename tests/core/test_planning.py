@@ -73,18 +73,22 @@ def steady(measured: Measured) -> Measured:
 
 
 def slow_at_times(measured: Measured) -> Measured:
-    """Every tenth time, the networks take three times as long."""
+    """Every tenth time, the networks take three times as long as a card's speed says."""
     return replace(
         measured,
-        seconds={name: tuple(times) * 9 + (3 * times[0],) for name, times in measured.seconds.items()},
+        seconds={
+            name: tuple(times) * (10 if name == PAINTING else 9) + (3 * times[0],) * (name != PAINTING)
+            for name, times in measured.seconds.items()
+        },
         core_seconds={name: tuple(times) * 10 for name, times in measured.core_seconds.items()},
     )
 
 
 def played(measured: Measured, assumed: Assumptions, cards: int, film: bool) -> float:
-    """Seconds until all is done."""
+    """Seconds until all is done; of a film, which may be lucky, on average."""
     clips, seconds = (1, assumed.film_seconds) if film else (assumed.clips_per_card * cards, assumed.clip_seconds)
-    return simulate(steps_of(measured, assumed, seconds), clips, cards, assumed, np.random.default_rng(1))
+    steps, rng = steps_of(measured, assumed, seconds), np.random.default_rng(1)
+    return np.mean([simulate(steps, clips, cards, assumed, rng) for _ in range(50 if film else 1)])
 
 
 def printed(capsys: pytest.CaptureFixture, *options: str) -> str:
@@ -137,10 +141,10 @@ def test_a_piece_is_decoded_from_the_key_frame_before_it() -> None:
 def test_formula_and_simulation_agree_where_times_do_not_vary(cards: int) -> None:
     measured, assumed = steady(page_input()), Assumptions()
     assert played(measured, assumed, cards, film=False) == pytest.approx(
-        many_clips(measured, assumed, cards).seconds, rel=0.1
+        many_clips(measured, assumed, cards).seconds, rel=0.05
     )
     assert played(measured, assumed, cards, film=True) == pytest.approx(
-        one_film(measured, assumed, cards).seconds, rel=0.1
+        one_film(measured, assumed, cards).seconds, rel=0.05
     )
 
 
@@ -239,7 +243,7 @@ def test_the_speed_of_a_card_is_the_measured_one_where_a_card_was_measured(capsy
 @pytest.mark.parametrize(
     ("content", "cause"),
     [
-        ("{}", "lacks 'video'"),
+        ("{}", "lacks 'stages'"),
         ("[]", "lacks"),
         ('{"video": {"rows": {}}, "machine": "m", "stages": {}}', "lacks"),
         ("seconds: 3", "cannot be read"),
