@@ -107,8 +107,7 @@ def table(report: dict[str, Any]) -> str:
         "the best round",
         f"{'stage':18}{'s/frame':>10}{'core-s/frame':>14}",
     ]
-    lines += [
-        f"{name:18}{min(row['each_round_seconds_per_frame']):10.4f}{min(row['each_round_core_seconds_per_frame']):14.4f}"
-        for name, row in report["rows"].items()
-    ]
+    for name, row in report["rows"].items():
+        times = min(row["each_round_seconds_per_frame"]), min(row["each_round_core_seconds_per_frame"])
+        lines.append(f"{name:18}{times[0]:10.4f}{times[1]:14.4f}")
     return "\n".join(lines)
