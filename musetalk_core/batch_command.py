@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .cache import ModelCache
     from .models import Models
 
-SHARD_SECONDS = 20.0
+SHARD_SECONDS = 30.0  # what Whisper sees at once
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -15,58 +16,70 @@ from .bench_clip import FPS, swaying, voice
 from .bench_counting import count
 from .bench_timing import machine, machine_line, matrix_product, seconds
 from .blender import Blender
+from .face_options import LIGHT_SMOOTHING
 from .models import Models
 from .networks import s3fd
 from .progress import Progress
 
-_REPEATS = 3
 _SOUND_FRAMES = 100
+_TRACKED_FRAMES = 1000
 _PAINTING = ("unet", "vae decode")  # what every frame of every clip needs
 _PAINTED = "unet + vae decode"
 
 
 @torch.inference_mode()
-def measure(models: Models, size: tuple[int, int], batch_size: int, progress: Progress) -> dict[str, Any]:
-    """Time each stage on a swaying face and made-up sound; the best of three rounds through all stages.
+def measure(
+    models: Models, size: tuple[int, int], batch_size: int, rounds: int, progress: Progress
+) -> dict[str, Any]:
+    """Time each stage on a swaying face and made-up sound, in rounds through all stages.
 
     Args:
         models: The networks, usually synthetic ones at full size.
         size: Width and height of the frames in pixels.
         batch_size: Frames a pass.
-        progress: Called once a stage of each round; the first round counts.
+        rounds: How often each stage is timed.
+        progress: Called once a stage of each round; before them is one that counts.
 
     Returns:
         JSON-ready: the machine, the rate of a 2048 x 2048 matrix product in the dtype of UNet and VAE, which is timed
-        in the same rounds, and for each stage seconds per frame, GFLOP per frame counted, GFLOP/s, that over the
-        product's rate, and the most bytes that it held beyond the weights. "unet + vae decode" is both as one. In
-        half precision also the peak signal-to-noise ratio of painted faces to those in float32.
+        in the same rounds, and for each stage seconds per frame in the best round and in each, core-seconds (the
+        processor time of all threads together), GFLOP per frame counted, GFLOP/s, that over the product's rate, and
+        the most bytes that it held beyond the weights. "unet + vae decode" is both as one. In half precision also the
+        peak signal-to-noise ratio of painted faces to those in float32.
     """
     device = models.cache.residency.device
     stages = _stages(models, size, batch_size)
     product_gflop, product = matrix_product(models.dtype, device)
-    total = len(stages) * (1 + _REPEATS)
+    total = len(stages) * (1 + rounds)
     # What is recorded or compiled shows its operations to nobody.
     plainly_run = replace(models, acceleration="off")
     counted = {}
     for name, (_, work) in (stages if plainly_run == models else _stages(plainly_run, size, batch_size)).items():
         counted[name] = count(work, device)
         progress(len(counted), total, None)
-    best, product_best = dict.fromkeys(stages, math.inf), math.inf
-    for i in range(_REPEATS):
+    times: dict[str, list[float]] = {name: [] for name in stages}
+    core_times: dict[str, list[float]] = {name: [] for name in stages}
+    product_best = math.inf
+    for i in range(rounds):
         product_best = min(product_best, seconds(product, device))
-        for j, (name, (_, work)) in enumerate(stages.items()):
-            best[name] = min(best[name], seconds(work, device))
+        for j, (name, (frames, work)) in enumerate(stages.items()):
+            started = time.process_time()
+            times[name].append(seconds(work, device) / frames)
+            core_times[name].append((time.process_time() - started) / frames)
             progress((i + 1) * len(stages) + j + 1, total, None)
+    for each in (times, core_times):
+        each[_PAINTED] = [sum(parts) for parts in zip(*(each[name] for name in _PAINTING), strict=True)]
     rate = product_gflop / product_best
 
-    def row(name: str) -> dict[str, float]:
+    def row(name: str) -> dict[str, Any]:
         frames, _ = stages[name]
-        return _row(best[name] / frames, counted[name].gflop / frames, counted[name].peak_bytes, rate)
+        return _row(times[name], core_times[name], counted[name].gflop / frames, counted[name].peak_bytes, rate)
 
     rows = {name: row(name) for name in stages}
     both = [rows[name] for name in _PAINTING]
     rows[_PAINTED] = _row(
-        sum(part["seconds_per_frame"] for part in both),
+        times[_PAINTED],
+        core_times[_PAINTED],
         sum(part["gflop_per_frame"] for part in both),
         max(part["peak_bytes"] for part in both),
         rate,
@@ -75,7 +88,7 @@ def measure(models: Models, size: tuple[int, int], batch_size: int, progress: Pr
         **machine(models),
         "frame": f"{size[0]} x {size[1]}",
         "batch_size": batch_size,
-        "rounds": _REPEATS,
+        "rounds": rounds,
         "matrix_product_gflop_per_second": rate,
         "stages": rows,
     }
@@ -84,9 +97,12 @@ def measure(models: Models, size: tuple[int, int], batch_size: int, progress: Pr
     return report
 
 
-def _row(spent: float, gflop: float, peak: int, rate: float) -> dict[str, float]:
+def _row(times: list[float], core_times: list[float], gflop: float, peak: int, rate: float) -> dict[str, Any]:
+    spent = min(times)
     return {
         "seconds_per_frame": spent,
+        "each_round_seconds_per_frame": times,
+        "each_round_core_seconds_per_frame": core_times,
         "gflop_per_frame": gflop,
         "gflop_per_second": gflop / spent,
         "of_matrix_product": gflop / spent / rate,
@@ -101,6 +117,7 @@ def _stages(models: Models, size: tuple[int, int], batch_size: int) -> dict[str,
     sound = voice(_SOUND_FRAMES)
     seen = observing.observe_faces(models, frames)
     track = tracking.track_faces(models, seen, 0)
+    long_seen = seen.take([i % batch_size for i in range(_TRACKED_FRAMES)])
     encoded = pipeline.encode_faces(models, frames, track)
     features = pipeline.encode_audio(models, sound.waveform, sound.rate, FPS)
     batch = range(batch_size)
@@ -114,6 +131,7 @@ def _stages(models: Models, size: tuple[int, int], batch_size: int) -> dict[str,
         "dwpose": (batch_size, lambda: keypoints.estimate_keypoints(models.dwpose(batch_size), frames)),
         "s3fd": (1, lambda: s3fd.detect(models.s3fd(), np.stack(frames[:1]))),
         "s3fd reduced": (1, lambda: s3fd.detect(models.s3fd(), reduced)),
+        "track": (_TRACKED_FRAMES, lambda: tracking.track_faces(models, long_seen, 0, smoothing=LIGHT_SMOOTHING)),
         "vae encode": (batch_size, lambda: pipeline.encode_faces(models, frames, track, batch_size)),
         "unet": (batch_size, lambda: pipeline.predict(models, encoded, features, batch_size, batch)),
         "vae decode": (batch_size, lambda: pipeline.decode(models, predicted, batch_size)),

@@ -37,7 +37,7 @@ _FPS = 25
 _PIECES = 8
 _BATCH = 4
 _WAIT = 0.1  # seconds a frame
-_ROUNDS = 3
+_ROUNDS = 2
 
 
 @dataclass(frozen=True)

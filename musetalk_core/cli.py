@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from . import avatar_commands, batch_command, graph_manifest, run_command
+from . import avatar_commands, batch_command, graph_manifest, plan_command, run_command
 from .acceleration import ACCELERATIONS
 from .arguments import add_vae, mp4, whole
 from .bars import bar
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _MEMORY_SECONDS = (5, 15, 30, 60)
 _LIVE_SECONDS = 10
-_SCALING_SECONDS = 4
+_SCALING_SECONDS = 2
 _IMAGE_SECONDS = (1, 2, 3)  # to see how memory grows; a minute of 1080p would need 75 GB
 
 
@@ -93,6 +93,9 @@ def _parser() -> argparse.ArgumentParser:
     bench = commands.add_parser("bench", help="time each stage")
     bench.set_defaults(command=_bench)
     bench.add_argument("--json", action="store_true", help="for machines")
+    bench.add_argument(
+        "--rounds", type=whole(1), default=3, metavar="N", help="how often each stage is timed; default 3"
+    )
     bench.add_argument("--batch-size", type=whole(1), metavar="N", help="frames a pass; default 4, of --compare 2")
     bench.add_argument(
         "--size", type=_size, default=(704, 1216), metavar="WxH", help="of the frames; default 704x1216"
@@ -123,9 +126,13 @@ def _parser() -> argparse.ArgumentParser:
         nargs="+",
         metavar="S",
         help="lengths for --memory, default 5 15 30 60; how long it speaks each time for --live, default 10, and for "
-        "--scaling, default 4",
+        "--scaling, default 2",
     )
     _add_model_options(bench, default="synthetic-full")
+
+    plan = commands.add_parser("plan", help="work out what many cards would do, from what bench measured")
+    plan.set_defaults(command=plan_command.run)
+    plan_command.add_arguments(plan)
     return parser
 
 
@@ -209,7 +216,7 @@ def _doctor(args: argparse.Namespace) -> int:
 
 
 def _bench(args: argparse.Namespace) -> int:
-    from . import bench, bench_compare
+    from . import bench, bench_compare, bench_video
     from .cache import KINDS
 
     args.batch_size = args.batch_size or (2 if args.compare else 4)
@@ -224,10 +231,12 @@ def _bench(args: argparse.Namespace) -> int:
     models, shown = _open(args, KINDS), bar("bench")
     if args.compare:
         report = bench_compare.measure(models, args.size, args.batch_size, args.frames, shown)
+        tables = [bench_compare.table(report)]
     else:
-        report = bench.measure(models, args.size, args.batch_size, shown)
-    table = (bench_compare if args.compare else bench).table
-    print(json.dumps(report, indent=1) if args.json else table(report))
+        report = bench.measure(models, args.size, args.batch_size, args.rounds, shown)
+        report["video"] = bench_video.measure(args.size, args.rounds, bar("video"))
+        tables = [bench.table(report), bench_video.table(report["video"])]
+    print(json.dumps(report, indent=1) if args.json else "\n\n".join(tables))
     return 0
 
 

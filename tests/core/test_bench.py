@@ -22,6 +22,7 @@ from musetalk_core import (
     bench_plain_clip,
     bench_rows,
     bench_timing,
+    bench_video,
     cache,
     masks,
     pipeline,
@@ -34,9 +35,11 @@ from musetalk_core.models import Models
 from musetalk_core.networks import rtmpose
 from musetalk_core.progress import silent
 from musetalk_core.releases import RELEASES
+from tests.core.media_samples import encode_film, plain_decode, walk
 
 CPU = torch.device("cpu")
-STAGES = ["whisper", "dwpose", "s3fd", "s3fd reduced", "vae encode", "unet", "vae decode", "face parse", "blend"]
+NETWORKS = ["whisper", "dwpose", "s3fd", "s3fd reduced", "vae encode", "unet", "vae decode", "face parse"]
+PLAIN = ["track", "blend"]  # which no network does
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +59,7 @@ def models(quick_cache: ModelCache) -> Models:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch, quick_cache: ModelCache) -> None:
     monkeypatch.setattr(cache, "ModelCache", lambda residency: quick_cache)
-    monkeypatch.setattr(bench, "_REPEATS", 1)
+    monkeypatch.setattr(bench_video, "_FRAMES", 30)
     monkeypatch.setattr(bench_timing, "_MATRIX", 128)
     monkeypatch.setattr(bench_compare, "_PAIRS", 1)
     for module in (bench_compare, bench_compare_clip, bench_networks):
@@ -100,20 +103,43 @@ def test_memory_that_is_given_back_is_not_counted_twice() -> None:
 
 
 def test_every_stage_is_measured(capsys: pytest.CaptureFixture) -> None:
-    report = measured(capsys, "--batch-size", "1")
+    report = measured(capsys, "--batch-size", "1", "--rounds", "2")
     assert (report["frame"], report["batch_size"], report["precision"]) == ("64 x 64", 1, "float32")
     assert report["synthetic_weights"] and "faces_to_float32_psnr_db" not in report
-    assert list(report["stages"]) == [*STAGES, "unet + vae decode"]
+    assert {*report["stages"]} == {*NETWORKS, *PLAIN, "unet + vae decode"}
     for name, row in report["stages"].items():
         assert row["seconds_per_frame"] > 0 and row["peak_bytes"] > 0, name
-        assert (row["gflop_per_frame"] > 0) == (name != "blend"), name
+        assert (row["gflop_per_frame"] > 0) == (name not in PLAIN), name
+        assert len(row["each_round_seconds_per_frame"]) == report["rounds"] == 2
+        assert row["seconds_per_frame"] == min(row["each_round_seconds_per_frame"]), name
+        assert min(row["each_round_core_seconds_per_frame"]) > 0, name
     unet, decode, both = (report["stages"][name] for name in ("unet", "vae decode", "unet + vae decode"))
-    for part in ("seconds_per_frame", "gflop_per_frame"):
-        assert both[part] == pytest.approx(unet[part] + decode[part])
+    assert both["gflop_per_frame"] == pytest.approx(unet["gflop_per_frame"] + decode["gflop_per_frame"])
+    rounds = zip(*(row["each_round_seconds_per_frame"] for row in (unet, decode, both)), strict=True)
+    assert all(together == pytest.approx(one + other) for one, other, together in rounds)
     share = both["gflop_per_frame"] / both["seconds_per_frame"] / report["matrix_product_gflop_per_second"]
     assert both["of_matrix_product"] == pytest.approx(share)
     told = bench.table(report)
     assert all(name in told for name in report["stages"])
+
+
+def test_the_work_on_video_is_measured_in_seconds_and_bytes(capsys: pytest.CaptureFixture) -> None:
+    report = measured(capsys, "--batch-size", "1", "--rounds", "1")["video"]
+    assert list(report["rows"]) == ["write video", "survey video", "read video", "copy video"]
+    for name, row in report["rows"].items():
+        assert len(row["each_round_seconds_per_frame"]) == 1 and row["each_round_seconds_per_frame"][0] > 0, name
+        assert row["each_round_core_seconds_per_frame"][0] > 0, name
+    assert 10 < report["bytes_per_frame"] < 64 * 64 * 3  # coded, and no empty file
+    told = bench_video.table(report)
+    assert all(name in told for name in report["rows"])
+
+
+def test_a_copied_picture_is_the_same_picture(tmp_path: Path) -> None:
+    source, copy = tmp_path / "source.mp4", tmp_path / "copy.mp4"
+    encode_film(source, walk(12))
+    bench_video.copy_picture(source, copy)
+    pairs = zip(plain_decode(source), plain_decode(copy), strict=True)
+    assert all(np.array_equal(before, after) for before, after in pairs)
 
 
 def test_half_precision_tells_its_error(models: Models) -> None:
