@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 TRIES = 3
 """So often a step is begun whose worker dies or breaks, and a worker that does not start."""
 
-_PATIENCE = 60.0  # seconds without a worker before that is told
+_PATIENCE = 30.0  # seconds without an answer, or without a worker, before that is told
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,13 @@ class Cluster:
         address: Of a running cluster, as for `ray.init`; None looks for one, and else starts one on this machine.
         gpus: Cards of a worker, also less than one; one where there are any when None.
         cpus: Cores of a worker; a machine's divided by its workers when None.
+        most: No more workers than this, where there is room for more.
     """
 
     address: str | None = None
     gpus: float | None = None
     cpus: int | None = None
+    most: int | None = None
 
 
 class MuseTalkWorker:
@@ -225,15 +227,30 @@ def _connected(address: str | None) -> Any:
         raise WorkerError(
             f"Ray is not installed ({error}).", 'Install it on every machine: python -m pip install "ray[default]".'
         ) from error
+    if address and ":" in address:
+        _require_answer(address)
     try:
         own = {"py_modules": [str(Path(__file__).parent)]}  # so that all machines run the same code
         ray.init(address=address, runtime_env=own, log_to_driver=False, logging_level=logging.WARNING)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise WorkerError(
-            f"There is no Ray cluster at {address or 'the usual address'} ({error}).",
-            "Start one with ray start --head, or leave out --address.",
-        ) from error
+        raise _nobody(address or "the usual address", error) from error
     return ray
+
+
+def _require_answer(address: str) -> None:
+    """Ray itself would try again for minutes."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), _PATIENCE).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise _nobody(address, error) from error
+
+
+def _nobody(address: str, error: Exception) -> WorkerError:
+    return WorkerError(
+        f"There is no Ray cluster at {address} ({error}).",
+        "Start one with ray start --head, or leave out --address to use this machine alone.",
+    )
 
 
 def _sized(cluster: Cluster, nodes: list[dict[str, Any]]) -> tuple[int, dict[str, float]]:
@@ -262,4 +279,4 @@ def _sized(cluster: Cluster, nodes: list[dict[str, Any]]) -> tuple[int, dict[str
             f"The cluster has no machine with {gpus:g} cards and {cpus} cores for a worker.",
             "Give less with --gpus-per-worker or --cpus-per-worker.",
         )
-    return count, {"num_cpus": cpus, "num_gpus": gpus}
+    return min(count, cluster.most or count), {"num_cpus": cpus, "num_gpus": gpus}

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _MEMORY_SECONDS = (5, 15, 30, 60)
 _LIVE_SECONDS = 10
+_SCALING_SECONDS = 4
 _IMAGE_SECONDS = (1, 2, 3)  # to see how memory grows; a minute of 1080p would need 75 GB
 
 
@@ -114,11 +115,15 @@ def _parser() -> argparse.ArgumentParser:
         "--live", action="store_true", help="how a prepared face speaks in real time instead: does it keep up"
     )
     bench.add_argument(
+        "--scaling", action="store_true", help="how a batch gains from a second Ray worker instead; needs two cores"
+    )
+    bench.add_argument(
         "--seconds",
         type=whole(1),
         nargs="+",
         metavar="S",
-        help="lengths for --memory, default 5 15 30 60; for --live, how long it speaks each time, default 10",
+        help="lengths for --memory, default 5 15 30 60; how long it speaks each time for --live, default 10, and for "
+        "--scaling, default 4",
     )
     _add_model_options(bench, default="synthetic-full")
     return parser
@@ -210,6 +215,8 @@ def _bench(args: argparse.Namespace) -> int:
     args.batch_size = args.batch_size or (2 if args.compare else 4)
     if args.live:
         return _bench_live(args)
+    if args.scaling:
+        return _bench_scaling(args)
     if args.memory:
         return _bench_memory(args)
     if args.compare:
@@ -257,6 +264,16 @@ def _bench_live(args: argparse.Namespace) -> int:
         avatar = prepare_avatar(models, clip, Path(folder) / "sample", Preparation(), bar)
         report = bench_live.measure(models, avatar, seconds)
     print(json.dumps(report, indent=1) if args.json else bench_live.table(report))
+    return 0
+
+
+def _bench_scaling(args: argparse.Namespace) -> int:
+    from . import bench_scaling
+    from .timeline import TRAINED_FPS
+
+    seconds = args.seconds[0] if args.seconds else _SCALING_SECONDS
+    report = bench_scaling.measure(int(seconds * TRAINED_FPS), bar("scaling"))
+    print(json.dumps(report, indent=1) if args.json else bench_scaling.table(report))
     return 0
 
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:  # importing PyAV takes a quarter of a second: it waits for th
     import av
 
 PIECE = Coding({"crf": "18", "threads": "4", "x264-params": "cpu-independent=1"})
-"""For a piece, which is to be the same wherever it is made. By itself, x264 uses more threads on a larger machine, and
-code of its own for each kind of processor: its result depends on both, and with AVX-512's code even on chance."""
+"""For a piece, which is to be the same wherever it is made. By itself, x264 uses more threads on a larger machine and
+other code on another processor: its result depends on both, and with AVX-512's code even on chance."""
 
 
 def join_pieces(

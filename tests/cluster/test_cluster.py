@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -105,8 +106,10 @@ def test_a_worker_killed_in_the_middle_of_a_piece_costs_only_that_piece(two, fol
     write_manifest(folder / "clips.jsonl", [LONG | {"output": "long.mp4"}])
     process = start(folder, "clips.jsonl", "--engine", "ray", "--address", two.address)
     output = folder / "output" / "long.mp4"
-    wait_for(lambda: work_on(output, "piece-*.mp4") and work_on(output, "*.part"), process)
-    kill(next(workers("speak")))
+    victims = []
+    wait_for(lambda: victims.extend(workers("speak 3/6")) or victims, process)
+    time.sleep(0.3)  # it takes longer
+    kill(victims[0])
     assert process.wait(600) == 0, process.stdout.read()
     clip = report(folder, "clips.jsonl")["long.mp4"]
     assert clip["retries"] == 1
@@ -179,8 +182,8 @@ def wait_for_end_of_work(output: Path) -> None:
 
 
 def test_a_full_disk_ends_that_clip_alone_and_goes_on_when_there_is_room(two, folder: Path) -> None:
-    detailed = [cv2.resize(frame, (640, 640)) for frame in face_film(4)]
-    encode_film(folder / "large.mp4", detailed, 25)
+    large = [cv2.resize(frame, (640, 640)) for frame in face_film(4)]
+    encode_film(folder / "large.mp4", large, Fraction(25))
     write_manifest(
         folder / "clips.jsonl",
         [
@@ -189,13 +192,20 @@ def test_a_full_disk_ends_that_clip_alone_and_goes_on_when_there_is_room(two, fo
         ],
     )
     words = "clips.jsonl", "--engine", "ray", "--address", two.address, "--output-folder", "."
-    with small_disk(folder / "disk", "1200k") as disk:
+    with small_disk(folder / "disk", "1200k") as grow:
         status, said = batch(folder, *words)
         clips = report(folder, "clips.jsonl")
         assert status == 1
-        assert "See whether the disk is full" in clips["large.mp4"]["error"], said
-        assert not (disk / "large.mp4").exists()
+        assert "See whether the disk is full" in (clips["large.mp4"]["error"] or ""), said
+        assert not (folder / "disk" / "large.mp4").exists()
         assert clips["small.mp4"]["state"] == "done"
+        kept = {path: path.stat().st_mtime_ns for path in work_on(folder / "disk" / "large.mp4", "piece-*.mp4")}
+        grow("20m")
+        assert batch(folder, *words)[0] == 0
+        clips = report(folder, "clips.jsonl")
+        assert (clips["large.mp4"]["frames"], clips["small.mp4"]["state"]) == (45, "there")
+        assert hidden(folder / "disk") == []
+    assert kept, "it was full before anything was made that could be kept"
 
 
 def test_the_same_output_twice_is_refused_before_a_cluster_is_looked_for(folder: Path) -> None:
