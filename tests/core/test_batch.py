@@ -85,6 +85,8 @@ def test_a_clip_that_the_voice_outlasts(tmp_path: Path, painted: Painted, voice:
         ({"fps": Fraction(10)}, 7, 3),
         ({"fps": Fraction(50)}, 35, 3),
         ({"batch_size": 4, "shard_seconds": 0.01}, 17, 5),  # a batch at least
+        ({"shard_seconds": 0.7}, 17, 0),  # a shard at most is finished at once
+        ({"first_frames": 1}, 1, 0),
     ],
     ids=str,
 )
