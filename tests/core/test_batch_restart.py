@@ -138,12 +138,12 @@ def test_work_with_other_settings_begins_anew(looked: Looked, of: Job, source: P
 
 
 def test_only_the_work_on_the_same_output_is_thrown_away(looked: Looked, tmp_path: Path, source, voice) -> None:
-    kept = [clip(source, voice, tmp_path / name) for name in ("outXmp4", "xout.mp4", "out.mp4.mp4")]
+    kept = [clip(source, voice, tmp_path / name) for name in ("out.mp4", "[o]utXmp4", "x[o]ut.mp4", "[o]ut.mp4.mp4")]
     for job in kept:
         interrupt(painters(), job, "track")
-    mine = tmp_path / ".out.mp4.notes.pieces"
+    mine = tmp_path / ".[o]ut.mp4.notes.pieces"
     mine.mkdir()
-    (result,) = make(painters(), clip(source, voice, tmp_path / "out.mp4"))
+    (result,) = make(painters(), clip(source, voice, tmp_path / "[o]ut.mp4"))
     assert result.state == "done"
     assert hidden(tmp_path) == sorted([mine.name, *(job.folder.path.name for job in kept)])
 
