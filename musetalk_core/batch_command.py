@@ -57,12 +57,18 @@ def run(args: argparse.Namespace, open_models: Callable[[Sequence[str]], Models]
     from .batch_report import BatchReport
     from .batch_steps import Job
     from .opening import Opening
+    from .weights import chosen_kinds
 
     lines = [_absolute(line) for line in batch_manifest.read_manifest(args.manifest, args)]
-    kinds, opening = _kinds(lines), Opening.of(args)
+    kinds = list(dict.fromkeys(kind for line in lines for kind in _kinds(line)))
+    opening = Opening.of(args)
     models = open_models(kinds) if args.engine == "local" else opening.open(kinds, _nothing_loaded())
-    same = models.release.name, models.synthetic, {kind: source.state() for kind, source in models.sources.items()}
-    jobs = [Job(line, _mark(line, (*same, args.precision)), args.shard_seconds) for line in lines]
+    weights = {kind: source.state() for kind, source in models.sources.items()}
+    same = models.release.name, models.synthetic, args.precision
+    jobs = []
+    for line in lines:
+        used = {kind: weights[kind] for kind in chosen_kinds(_kinds(line), args.vae_encode, args.vae_decode)}
+        jobs.append(Job(line, _mark(line, (*same, used)), args.shard_seconds))
     report, path = BatchReport(jobs, args.engine), args.report or args.manifest.with_suffix(".report.json")
     batch, workers = Batch(jobs, report), 1
     report.write(path, workers)  # where it cannot be, that is told now
@@ -100,16 +106,15 @@ def _nothing_loaded() -> ModelCache:
     return ModelCache(ByteBudget(torch.device("cpu")))
 
 
-def _kinds(lines: Sequence[Line]) -> list[str]:
-    """The networks that some line needs."""
+def _kinds(line: Line) -> Sequence[str]:
+    """The networks that a clip needs."""
     from .avatar_commands import SPEAKING
     from .cache import KINDS
     from .weights import FACE_KINDS
 
-    if all(line.avatar for line in lines):
-        return list(SPEAKING)
-    known = all(line.avatar or line.settings.face_track for line in lines)
-    return [kind for kind in KINDS if not (known and kind in FACE_KINDS)]
+    if line.avatar:
+        return SPEAKING
+    return [kind for kind in KINDS if not (line.settings.face_track and kind in FACE_KINDS)]
 
 
 def _mark(line: Line, same: object) -> str:

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from musetalk_core import cli, observing
+from musetalk_core.cache import Source
 from tests.core.avatars import Looked, Painters
 from tests.core.batches import hidden, painters
 from tests.core.jobs import bursts, face_film, film, number_of, track_file, voice_file
@@ -25,7 +26,13 @@ def looked(monkeypatch: pytest.MonkeyPatch, all_skin: None) -> Looked:
 def models(monkeypatch: pytest.MonkeyPatch, looked: Looked) -> Painters:
     """What the command works with instead of networks."""
     models = painters()
-    monkeypatch.setattr(cli, "_open", lambda args, kinds: models)
+    models.everything = models.sources
+
+    def open_models(args, kinds) -> Painters:
+        models.sources = {kind: source for kind, source in models.everything.items() if kind in kinds}
+        return models
+
+    monkeypatch.setattr(cli, "_open", open_models)
     return models
 
 
@@ -110,6 +117,20 @@ def test_a_face_track_that_changed_makes_its_clip_anew(folder: Path, models: Pai
     assert run(manifest(line)) == 0 and states() == ["there"]
     os.utime("track.json", (1, 1))
     assert run(manifest(line)) == 0 and states() == ["done"]
+
+
+def test_a_clip_is_made_anew_only_where_its_own_networks_changed(folder: Path, models: Painters) -> None:
+    """Where the faces are known, those that find them are not its own, whatever other clips need."""
+    known = FILM | {"face_track": str(track_file(folder, 20))}
+    assert run(manifest(known)) == 0
+    assert run(manifest(known, FACE)) == 0
+    assert states() == ["there", "done"]
+    models.everything["dwpose"] = Source("dwpose", synthetic="full")
+    assert run(manifest(known, FACE)) == 0
+    assert states() == ["there", "done"]
+    models.everything["unet"] = Source("unet", synthetic="full")
+    assert run(manifest(known, FACE)) == 0
+    assert states() == ["done", "done"]
 
 
 def test_a_clip_that_fails_does_not_stop_the_others(folder: Path, models: Painters, capsys) -> None:

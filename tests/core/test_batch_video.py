@@ -96,16 +96,17 @@ def same_as_whole(of: Job) -> Path:
 # Time
 
 
-@pytest.mark.parametrize("rate", [Fraction(24000, 1001), Fraction(25), NTSC, Fraction(60)], ids=str)
-def test_every_frame_is_there_at_its_time_and_the_mouth_moves_with_the_sound(tmp_path: Path, rate: Fraction) -> None:
-    count = int(rate)  # what fits into a second
+@pytest.mark.parametrize("rate", [Fraction(24000, 1001), NTSC, Fraction(50)], ids=str)
+def test_every_frame_is_there_at_its_time_and_the_mouth_moves_with_the_sound(
+    tmp_path: Path, voice: Path, rate: Fraction
+) -> None:
+    count = int(rate * Fraction(7, 10))  # what fits into the voice
     source, track = film(tmp_path, count + 2, rate), track_file(tmp_path, count + 2)
-    sound = voice_file(tmp_path / "voice.wav", bursts(1.0, (0.3, 0.7)))
-    path = same_as_whole(clip(source, sound, tmp_path / "out.mp4", face_track=track))
+    path = same_as_whole(clip(source, voice, tmp_path / "out.mp4", face_track=track))
     out = written(path, None)
     assert (out.rate, out.numbers, out.times) == (rate, [*range(count)], [i / rate for i in range(count)])
-    assert loud_at(path) == pytest.approx([0.3, 0.7], abs=0.01)
-    assert opened_at(out) == pytest.approx([0.3, 0.7], abs=float(1 / rate) + 0.01)
+    assert loud_at(path) == pytest.approx([0.1, 0.4], abs=0.01)
+    assert opened_at(out) == pytest.approx([0.1, 0.4], abs=float(1 / rate) + 0.01)
 
 
 @pytest.mark.parametrize("rate", [Fraction(25), NTSC, Fraction(1000, 33)], ids=str)
@@ -155,7 +156,6 @@ def test_a_player_can_begin_at_every_piece_and_nothing_in_it_is_damaged(
         ("voice.mp3", "libmp3lame", True),
         ("voice.m4a", "aac", True),
         ("voice.opus", "libopus", True),
-        ("voice.flac", "flac", True),
     ],
 )
 def test_any_voice_is_in_it_once_and_copied_where_it_can_be(
@@ -182,9 +182,7 @@ def test_the_sound_ends_where_it_does_in_one_go(tmp_path: Path, frames: int, set
 # Picture
 
 
-@pytest.mark.parametrize(
-    ("pix_fmt", "matrix", "range_"), [("yuv420p", 1, 1), ("yuv420p", 6, 2), ("yuv444p", 1, 1), ("yuv444p", 9, 2)]
-)
+@pytest.mark.parametrize(("pix_fmt", "matrix", "range_"), [("yuv420p", 6, 2), ("yuv444p", 9, 1)])
 def test_colours_and_the_shape_of_pixels_stay(
     tmp_path: Path, voice: Path, pix_fmt: str, matrix: int, range_: int
 ) -> None:
@@ -219,7 +217,7 @@ def test_odd_sizes_are_what_they_are_in_one_go(
 # Names
 
 
-@pytest.mark.parametrize("name", ["a [b] *?", "take:2", "50% of 'it'", "\u9879\u76ee \u00e9\u0301", "-o", "%05d"])
+@pytest.mark.parametrize("name", ["a [b] *?", "take:2, 50% of 'it'", "-\u9879\u76ee e\u0301 %05d"])
 def test_names_may_hold_anything(tmp_path: Path, voice: Path, name: str) -> None:
     folder = tmp_path / f"{name} folder"
     folder.mkdir()
