@@ -11,6 +11,8 @@ import cv2
 import pytest
 from PIL import Image
 
+from musetalk_core import bench_scaling
+from musetalk_core.progress import silent
 from tests.cluster.command import (
     batch,
     digest,
@@ -229,3 +231,10 @@ def test_more_than_a_machine_has_is_told_in_a_sentence(two, folder: Path) -> Non
     status, said = batch(folder, "clips.jsonl", *words)
     assert status == 1
     assert "has no machine with 0 cards and 64 cores" in said
+
+
+def test_a_second_worker_makes_the_same_file(capsys) -> None:
+    report = bench_scaling.measure(8, silent, rounds=1)
+    with capsys.disabled():
+        print("\n" + bench_scaling.table(report))
+    assert [report[name]["same_file"] for name in ("waiting", "computing")] == [True, True]
