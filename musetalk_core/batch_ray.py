@@ -39,7 +39,8 @@ class Cluster:
     """Where workers run, and how many.
 
     Attributes:
-        address: Of a running cluster, as for `ray.init`; None looks for one, and else starts one on this machine.
+        address: Of a running cluster, as for `ray.init`; None looks for one, and else starts one on this machine, as
+            "local" does in any case.
         gpus: Cards of a worker, also less than one; one where there are any when None.
         cpus: Cores of a worker; a machine's divided by its workers when None.
         most: No more workers than this, where there is room for more.

@@ -129,6 +129,6 @@ def _run(output: Path, frames: int, opening: Opening, workers: int) -> float:
     jobs = [Job(Line("the sample", task, None, settings), "0" * 16, float(shard))]
     report = BatchReport(jobs, "ray")
     batch = Batch(jobs, report)
-    batch_ray.run(batch, batch_ray.Cluster(cpus=1, most=workers), opening, _KINDS)
+    batch_ray.run(batch, batch_ray.Cluster("local", cpus=1, most=workers), opening, _KINDS)
     (clip,) = report.record(workers)["clips"]
     return clip["seconds"]

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -30,7 +31,11 @@ class Two:
     """
 
     def __init__(self) -> None:
-        self._cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": True})
+        with socket.socket() as unused:  # so that it does not mind another Ray on this machine
+            unused.bind(("127.0.0.1", 0))
+            port = unused.getsockname()[1]
+        head = {"num_cpus": 1, "include_dashboard": True, "dashboard_port": port}
+        self._cluster = Cluster(initialize_head=True, head_node_args=head)
         self._cluster.add_node(num_cpus=1)
         self.address = self._cluster.address
 
