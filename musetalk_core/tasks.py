@@ -216,12 +216,21 @@ def fingerprint(task: Task, settings: object) -> str:
 
 
 def stamps(path: Path) -> list[tuple[str, int]]:
-    """What tells a file, or the images of a folder, from others and from what they were before."""
+    """What tells a file, or the images of a folder, from others and from what they were before.
+
+    Raises:
+        InputError: the folder cannot be looked into.
+    """
     from .stills import IMAGE_SUFFIXES
 
-    images = path.is_dir() and sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
-    files = images or [path]
-    return [(str(file.resolve()), file.stat().st_mtime_ns) for file in files if file.exists()]
+    try:
+        images = path.is_dir() and sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+        files = images or [path]
+        return [(str(file.resolve()), file.stat().st_mtime_ns) for file in files if file.exists()]
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be looked into ({error.strerror}).", "Give a file or a folder that can be read."
+        ) from error
 
 
 def is_done(task: Task, mark: str) -> bool:

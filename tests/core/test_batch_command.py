@@ -194,3 +194,13 @@ def test_a_shard_lasts_some_time(folder: Path, seconds: str, capsys) -> None:
     with pytest.raises(SystemExit):
         run(manifest(FILM), f"--shard-seconds={seconds}")
     assert "is not a number above 0" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_looked_into_is_told(folder: Path, models: Painters, capsys, monkeypatch) -> None:
+    def refuse(self):
+        raise PermissionError(13, "Permission denied")
+
+    (folder / "pictures").mkdir()
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    assert run(manifest({"source": "pictures"})) == 1
+    assert "pictures cannot be looked into (Permission denied)" in capsys.readouterr().err
