@@ -41,7 +41,7 @@ class Cluster:
     Attributes:
         address: Of a running cluster, as for `ray.init`; None looks for one, and else starts one on this machine, as
             "local" does in any case.
-        gpus: Cards of a worker, also less than one; one where there are any when None.
+        gpus: Of a card, what a worker is given, above 0 and at most 1; 1 where there are cards when None.
         cpus: Cores of a worker; a machine's divided by its workers when None.
         most: No more workers than this, where there is room for more.
     """
@@ -112,7 +112,7 @@ def run(batch: Batch, cluster: Cluster, opening: Opening, kinds: Sequence[str]) 
     try:
         count, options = _sized(cluster, ray.nodes())
         make = ray.remote(max_restarts=0, **options)(MuseTalkWorker).remote
-        _Engine(batch, ray, make, (opening, kinds, min(1.0, options["num_gpus"] or 1.0))).run(count)
+        _Engine(batch, ray, make, (opening, kinds, options["num_gpus"] or 1.0)).run(count)
         return count
     finally:
         ray.shutdown()
@@ -261,20 +261,21 @@ def _sized(cluster: Cluster, nodes: list[dict[str, Any]]) -> tuple[int, dict[str
         WorkerError: it has no room for one.
     """
     machines = [node["Resources"] for node in nodes if node["Alive"]]
-    cards = sum(machine.get("GPU", 0) for machine in machines)
-    gpus = cluster.gpus if cluster.gpus is not None else float(cards > 0)
+    gpus = cluster.gpus if cluster.gpus is not None else float(any(machine.get("GPU") for machine in machines))
+
+    def places(machine: dict[str, float]) -> float:
+        """For how many workers a machine has cards: no worker is on two."""
+        return int(machine.get("GPU", 0)) * int(1 / gpus) if gpus else math.inf
+
     cpus = cluster.cpus or min(
         (
-            max(1, int(machine["CPU"] // max(1, machine.get("GPU", 0) // gpus if gpus else 1)))
+            max(1, int(machine["CPU"] // (places(machine) if gpus else 1)))
             for machine in machines
-            if machine.get("CPU") and machine.get("GPU", 0) >= gpus
+            if machine.get("CPU") and places(machine)
         ),
         default=1,
     )
-    count = sum(
-        int(min(machine.get("CPU", 0) // cpus, machine.get("GPU", 0) // gpus if gpus else math.inf))
-        for machine in machines
-    )
+    count = sum(int(min(machine.get("CPU", 0) // cpus, places(machine))) for machine in machines)
     if not count:
         raise WorkerError(
             f"The cluster has no machine with {gpus:g} cards and {cpus} cores for a worker.",

@@ -194,3 +194,10 @@ def test_a_shard_lasts_some_time(folder: Path, seconds: str, capsys) -> None:
     with pytest.raises(SystemExit):
         run(manifest(FILM), f"--shard-seconds={seconds}")
     assert "is not a number above 0" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("cards", ["1.5", "2"])
+def test_a_worker_is_given_no_more_than_a_card(folder: Path, cards: str, capsys) -> None:
+    with pytest.raises(SystemExit):
+        run(manifest(FILM), "--engine", "ray", "--gpus-per-worker", cards)
+    assert f"{cards} is more than one card" in capsys.readouterr().err
