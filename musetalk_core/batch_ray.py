@@ -55,13 +55,23 @@ class Cluster:
 class MuseTalkWorker:
     """A `Worker` in a process of Ray's."""
 
-    def open(self, opening: Opening, kinds: Sequence[str], share: float) -> str:
+    def open(self, opening: Opening, kinds: Sequence[str], share: float, seen: Path | None) -> str:
         """Open the networks, once; gives the machine's name.
 
         Args:
             opening, kinds: Which.
             share: Of the card, see `new_cache`.
+            seen: A file that is there, if there is one.
+
+        Raises:
+            WorkerError: this machine does not see that file. It would fail one clip after the other, and soon all.
+            WeightsMissingError: naming every missing file.
         """
+        if seen and not seen.exists():
+            raise WorkerError(
+                f"{socket.gethostname()} does not see {seen}.",
+                "Give every machine the same files under the same names.",
+            )
         import ray
 
         from .batch_work import Worker
@@ -106,13 +116,15 @@ def run(batch: Batch, cluster: Cluster, opening: Opening, kinds: Sequence[str]) 
 
     Raises:
         WorkerError: there is no Ray or no such cluster, it has no room for a worker, or none starts.
-        MuseTalkError: what is wrong with the weights on all machines.
+        MuseTalkError: what is wrong with the weights, or the storage, on all machines.
     """
+    voices = (job.line.task.audio for job in batch.jobs)
+    seen = next((voice for voice in voices if voice.exists()), None)
     ray = _connected(cluster.address)
     try:
         count, options = _sized(cluster, ray.nodes())
         make = ray.remote(max_restarts=0, **options)(MuseTalkWorker).remote
-        _Engine(batch, ray, make, (opening, kinds, options["num_gpus"] or 1.0)).run(count)
+        _Engine(batch, ray, make, (opening, kinds, options["num_gpus"] or 1.0, seen)).run(count)
         return count
     finally:
         ray.shutdown()
@@ -121,7 +133,7 @@ def run(batch: Batch, cluster: Cluster, opening: Opening, kinds: Sequence[str]) 
 class _Engine:
     """Gives steps to hands that are free, and takes what they come back with."""
 
-    def __init__(self, batch: Batch, ray: Any, make: Any, opening: tuple[Opening, Sequence[str], float]) -> None:
+    def __init__(self, batch: Batch, ray: Any, make: Any, opening: tuple[Any, ...]) -> None:
         self._batch, self._ray = batch, ray
         self._make, self._opening = make, opening
         self._busy: dict[ObjectRef, _Hand] = {}  # by what they will come back with

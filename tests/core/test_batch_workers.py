@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from musetalk_core.batch_ray import Cluster, _sized
+from musetalk_core.batch_ray import Cluster, MuseTalkWorker, _sized
+from musetalk_core.bench_scaling import Waiting
+from musetalk_core.errors import WorkerError
 
 
 def node(alive: bool = True, **resources: float) -> dict[str, Any]:
@@ -40,3 +43,8 @@ def test_without_cards_each_machine_has_workers_of_as_many_cores_as_the_smallest
 
 def test_machines_without_cards_have_no_workers_where_others_have_some() -> None:
     assert _sized(Cluster(), [node(CPU=8.0, GPU=2.0), node(CPU=64.0)]) == (2, {"num_cpus": 4, "num_gpus": 1.0})
+
+
+def test_a_worker_that_does_not_see_the_files_says_so_before_it_fails_clips(tmp_path: Path) -> None:
+    with pytest.raises(WorkerError, match=r"does not see .*voice\.wav"):
+        MuseTalkWorker().open(Waiting.small(0), ["unet"], 1.0, tmp_path / "voice.wav")
