@@ -158,6 +158,24 @@ def test_work_that_cannot_be_read_any_more_says_what_to_delete(looked: Looked, o
     assert finish(looked, of) == (FRAMES, FACES)
 
 
+@pytest.mark.parametrize("stage", ["look", "track", "speak", "join"])
+def test_a_clip_that_another_start_makes_meanwhile_is_there(looked: Looked, of: Job, stage: str) -> None:
+    batch, models = batch_of(of), painters()
+    own = batch.progress.within
+
+    def within(step: Step) -> Stages:
+        if (step.stage, step.part) == (stage, 0):
+            make(models, of)
+        return own(step)
+
+    batch.progress.within = within
+    batch_local.run(batch, models)
+    (result,) = batch.report.results()
+    assert (result.state, result.detail) == ("there", "done before")
+    assert len(plain_decode(of.line.task.output)) == FRAMES
+    assert hidden(of.line.task.output.parent) == []
+
+
 # Failing
 
 
