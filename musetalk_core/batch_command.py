@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from . import batch_manifest
 from .arguments import whole
+from .errors import InputError
 from .tasks import fingerprint, stamps, table
 
 if TYPE_CHECKING:
@@ -59,6 +60,11 @@ def run(args: argparse.Namespace, open_models: Callable[[Sequence[str]], Models]
     from .opening import Opening
     from .weights import chosen_kinds
 
+    if args.engine == "local" and (args.address or args.gpus_per_worker or args.cpus_per_worker):
+        raise InputError(
+            "--address, --gpus-per-worker and --cpus-per-worker are about workers, and --engine local has none.",
+            "Add --engine ray, or leave them out.",
+        )
     lines = [_absolute(line) for line in batch_manifest.read_manifest(args.manifest, args)]
     kinds = list(dict.fromkeys(kind for line in lines for kind in _kinds(line)))
     opening = Opening.of(args)

@@ -201,3 +201,10 @@ def test_a_worker_is_given_no_more_than_a_card(folder: Path, cards: str, capsys)
     with pytest.raises(SystemExit):
         run(manifest(FILM), "--engine", "ray", "--gpus-per-worker", cards)
     assert f"{cards} is more than one card" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("no_work")
+@pytest.mark.parametrize("words", [("--address", "auto"), ("--gpus-per-worker", "0.5"), ("--cpus-per-worker", "2")])
+def test_who_names_a_cluster_and_forgets_the_engine_is_told(folder: Path, words: tuple[str, str], capsys) -> None:
+    assert run(manifest(FILM), *words) == 1
+    assert "Add --engine ray" in capsys.readouterr().err
