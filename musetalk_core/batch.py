@@ -85,12 +85,16 @@ class Batch:
         """A step cannot be done, and so its clip cannot be made."""
         if not self._schedule.in_work(step.clip):
             return
-        if sys.stderr.isatty():
-            print(file=sys.stderr)  # below the bar
-        self.report.failed(step.clip, told(error))
+        job = self.jobs[step.clip]
+        if is_done(job.line.task, job.mark):  # another start of this batch was faster, and took the work away
+            self.report.there(step.clip)
+        else:
+            if sys.stderr.isatty():
+                print(file=sys.stderr)  # below the bar
+            self.report.failed(step.clip, told(error))
         self._schedule.give_up(step.clip)
         if step.stage == "begin":  # later there is something in it that need not be made again
-            self.jobs[step.clip].folder.remove()
+            job.folder.remove()
         self._over(step.clip)
 
     def _over(self, clip: int) -> None:

@@ -32,6 +32,7 @@ def plan_clip(models: Models, of: Job, progress: Progress) -> None:
         MuseTalkError: whatever is wrong with the source, the voice, the face track or the output.
     """
     folder, source, settings = of.folder, of.line.task.source, of.line.settings
+    written = batch_plan.written(of.line.task)
     heard = read_voice(of.line.task.audio)
     clip = open_clip(source, job.reach(source, heard, settings), progress=progress)
     frames, shown, features = job.within_sound(models, clip, heard, settings.fps, settings.first_frames)
@@ -50,9 +51,8 @@ def plan_clip(models: Models, of: Job, progress: Progress) -> None:
     seconds = job.sound_end(heard.duration, len(order), features.fps)
     used = list(frames.indices) if isinstance(frames, Picked) else None
     seen = Seen(clip.survey, used, len(frames), frames[0].shape[:2], rate)
-    plan = Plan(
-        seen, order, features.fps, features.rows.counts, seconds, clip.look, looks, _pieces(of, order, features)
-    )
+    pieces = _pieces(of, order, features)
+    plan = Plan(written, seen, order, features.fps, features.rows.counts, seconds, clip.look, looks, pieces)
     batch_plan.save(folder, plan, features)
 
 
@@ -67,6 +67,7 @@ def plan_avatar(models: Models, avatar: Avatar, of: Job) -> None:
     Raises:
         MuseTalkError: whatever is wrong with the voice or the output.
     """
+    written = batch_plan.written(of.line.task)
     heard = read_voice(of.line.task.audio)
     features = pipeline.listen(models, heard.waveform, heard.rate, avatar.fps)
     if of.line.settings.first_frames is not None:
@@ -74,7 +75,7 @@ def plan_avatar(models: Models, avatar: Avatar, of: Job) -> None:
     order = avatar.order(features.frames)
     seconds = job.sound_end(heard.duration, len(order), avatar.fps)
     pieces = _pieces(of, order, features)
-    plan = Plan(None, order, avatar.fps, features.rows.counts, seconds, avatar.look, [], pieces)
+    plan = Plan(written, None, order, avatar.fps, features.rows.counts, seconds, avatar.look, [], pieces)
     batch_plan.save(of.folder, plan, features)
 
 

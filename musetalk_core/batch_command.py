@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from . import batch_manifest
 from .arguments import whole
+from .errors import InputError
 from .tasks import fingerprint, stamps, table
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     where.add_argument("--address", metavar="ADDR", help="of the Ray cluster: auto, HOST:PORT; default RAY_ADDRESS's")
     where.add_argument(
-        "--gpus-per-worker", type=positive, metavar="F", help="cards, also such as 0.5; default 1 where there are any"
+        "--gpus-per-worker", type=share, metavar="F", help="of a card, such as 0.5; default 1 where there are any"
     )
     where.add_argument(
         "--cpus-per-worker", type=whole(1), metavar="N", help="cores; default a machine's, shared among its workers"
@@ -59,6 +60,11 @@ def run(args: argparse.Namespace, open_models: Callable[[Sequence[str]], Models]
     from .opening import Opening
     from .weights import chosen_kinds
 
+    if args.engine == "local" and (args.address or args.gpus_per_worker or args.cpus_per_worker):
+        raise InputError(
+            "--address, --gpus-per-worker and --cpus-per-worker are about workers, and --engine local has none.",
+            "Add --engine ray, or leave them out.",
+        )
     lines = [_absolute(line) for line in batch_manifest.read_manifest(args.manifest, args)]
     kinds = list(dict.fromkeys(kind for line in lines for kind in _kinds(line)))
     opening = Opening.of(args)
@@ -122,6 +128,14 @@ def _mark(line: Line, same: object) -> str:
     track = stamps(settings.face_track) if settings.face_track else None
     chosen = replace(settings, batch_size=1)  # on which the outputs depend by rounding at most
     return fingerprint(line.task, (chosen, settings.faces.choice.key, track, same))
+
+
+def share(text: str) -> float:
+    """A number above 0 and at most 1."""
+    value = positive(text)
+    if value > 1:
+        raise argparse.ArgumentTypeError(f"{text} is more than one card, and a worker computes on one")
+    return value
 
 
 def positive(text: str) -> float:

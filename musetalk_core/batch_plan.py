@@ -16,6 +16,7 @@ from .media_input import open_clip
 from .media_output import errors_named
 from .models import Models
 from .progress import Frames, Picked
+from .tasks import Task, stamps
 from .video_frames import VideoFrames
 from .video_look import VideoLook
 from .video_survey import Survey
@@ -53,6 +54,7 @@ class Plan:
     """How a clip is made.
 
     Attributes:
+        written: When its files had last been written before they were read, see `written`.
         seen: Its source; None for an avatar, which brings its own frames.
         order: Which of the source's frames each output frame shows.
         fps: Frames a second of the output.
@@ -63,6 +65,7 @@ class Plan:
             step each. There is nothing to look at where the faces are known.
     """
 
+    written: list[int]
     seen: Seen | None
     order: list[int]
     fps: Fraction
@@ -71,6 +74,11 @@ class Plan:
     look: VideoLook | None
     looks: list[range]
     pieces: list[range]
+
+
+def written(task: Task) -> list[int]:
+    """When the files of a source, and that of a voice, were last written, nanoseconds."""
+    return [moment for path in (task.source, task.audio) for _, moment in stamps(path)]
 
 
 def cut(frames: int, size: int) -> list[range]:
@@ -104,6 +112,7 @@ def save(folder: WorkFolder, plan: Plan, features: AudioFeatures) -> None:
     folder.save_rows(folder.speech, features.speech)
     seen = plan.seen
     record = {
+        "written": plan.written,
         "seen": seen and _seen_record(seen),
         "order": plan.order,
         "fps": str(plan.fps),
@@ -128,6 +137,7 @@ def load(folder: WorkFolder) -> Plan:
     except (OSError, ValueError) as error:
         raise lost(folder, error) from error
     return Plan(
+        record["written"],
         record["seen"] and _seen(record["seen"]),
         record["order"],
         Fraction(record["fps"]),

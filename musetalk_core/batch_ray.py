@@ -41,7 +41,7 @@ class Cluster:
     Attributes:
         address: Of a running cluster, as for `ray.init`; None looks for one, and else starts one on this machine, as
             "local" does in any case.
-        gpus: Cards of a worker, also less than one; one where there are any when None.
+        gpus: Of a card, what a worker is given, above 0 and at most 1; 1 where there are cards when None.
         cpus: Cores of a worker; a machine's divided by its workers when None.
         most: No more workers than this, where there is room for more.
     """
@@ -55,13 +55,23 @@ class Cluster:
 class MuseTalkWorker:
     """A `Worker` in a process of Ray's."""
 
-    def open(self, opening: Opening, kinds: Sequence[str], share: float) -> str:
+    def open(self, opening: Opening, kinds: Sequence[str], share: float, seen: Path | None) -> str:
         """Open the networks, once; gives the machine's name.
 
         Args:
             opening, kinds: Which.
             share: Of the card, see `new_cache`.
+            seen: A file that is there, if there is one.
+
+        Raises:
+            WorkerError: this machine does not see that file. It would fail one clip after the other, and soon all.
+            WeightsMissingError: naming every missing file.
         """
+        if seen and not seen.exists():
+            raise WorkerError(
+                f"{socket.gethostname()} does not see {seen}.",
+                "Give every machine the same files under the same names.",
+            )
         import ray
 
         from .batch_work import Worker
@@ -106,13 +116,15 @@ def run(batch: Batch, cluster: Cluster, opening: Opening, kinds: Sequence[str]) 
 
     Raises:
         WorkerError: there is no Ray or no such cluster, it has no room for a worker, or none starts.
-        MuseTalkError: what is wrong with the weights on all machines.
+        MuseTalkError: what is wrong with the weights, or the storage, on all machines.
     """
+    voices = (job.line.task.audio for job in batch.jobs)
+    seen = next((voice for voice in voices if voice.exists()), None)
     ray = _connected(cluster.address)
     try:
         count, options = _sized(cluster, ray.nodes())
         make = ray.remote(max_restarts=0, **options)(MuseTalkWorker).remote
-        _Engine(batch, ray, make, (opening, kinds, min(1.0, options["num_gpus"] or 1.0))).run(count)
+        _Engine(batch, ray, make, (opening, kinds, options["num_gpus"] or 1.0, seen)).run(count)
         return count
     finally:
         ray.shutdown()
@@ -121,7 +133,7 @@ def run(batch: Batch, cluster: Cluster, opening: Opening, kinds: Sequence[str]) 
 class _Engine:
     """Gives steps to hands that are free, and takes what they come back with."""
 
-    def __init__(self, batch: Batch, ray: Any, make: Any, opening: tuple[Opening, Sequence[str], float]) -> None:
+    def __init__(self, batch: Batch, ray: Any, make: Any, opening: tuple[Any, ...]) -> None:
         self._batch, self._ray = batch, ray
         self._make, self._opening = make, opening
         self._busy: dict[ObjectRef, _Hand] = {}  # by what they will come back with
@@ -261,20 +273,21 @@ def _sized(cluster: Cluster, nodes: list[dict[str, Any]]) -> tuple[int, dict[str
         WorkerError: it has no room for one.
     """
     machines = [node["Resources"] for node in nodes if node["Alive"]]
-    cards = sum(machine.get("GPU", 0) for machine in machines)
-    gpus = cluster.gpus if cluster.gpus is not None else float(cards > 0)
+    gpus = cluster.gpus if cluster.gpus is not None else float(any(machine.get("GPU") for machine in machines))
+
+    def places(machine: dict[str, float]) -> float:
+        """For how many workers a machine has cards: no worker is on two."""
+        return int(machine.get("GPU", 0)) * int(1 / gpus) if gpus else math.inf
+
     cpus = cluster.cpus or min(
         (
-            max(1, int(machine["CPU"] // max(1, machine.get("GPU", 0) // gpus if gpus else 1)))
+            max(1, int(machine["CPU"] // (places(machine) if gpus else 1)))
             for machine in machines
-            if machine.get("CPU") and machine.get("GPU", 0) >= gpus
+            if machine.get("CPU") and places(machine)
         ),
         default=1,
     )
-    count = sum(
-        int(min(machine.get("CPU", 0) // cpus, machine.get("GPU", 0) // gpus if gpus else math.inf))
-        for machine in machines
-    )
+    count = sum(int(min(machine.get("CPU", 0) // cpus, places(machine))) for machine in machines)
     if not count:
         raise WorkerError(
             f"The cluster has no machine with {gpus:g} cards and {cpus} cores for a worker.",

@@ -11,6 +11,7 @@ from . import avatar_store, batch_begin, batch_faces, batch_plan, job
 from .audio import AudioFeatures
 from .batch_plan import Plan
 from .batch_steps import Begun, Job, Made, Step
+from .errors import MediaError
 from .job import Stages, comment
 from .media_joining import PIECE, join_pieces
 from .media_output import closing, open_mp4, require_place, write_tracks
@@ -32,7 +33,7 @@ class Worker:
 
     def __init__(self, models: Models) -> None:
         self._models = models
-        self._plan = lru_cache(maxsize=1)(batch_plan.load)  # mostly the next step is of the same clip
+        self._loaded = lru_cache(maxsize=1)(batch_plan.load)  # mostly the next step is of the same clip
         self._opened = lru_cache(maxsize=1)(lambda folder, stamp: avatar_store.open_avatar(folder, models))
 
     def do(self, of: Job, step: Step, stages: Stages) -> Begun | Made | None:
@@ -68,7 +69,7 @@ class Worker:
                 batch_begin.plan_avatar(self._models, self._avatar(of), of)
             else:
                 batch_begin.plan_clip(self._models, of, stages("begin"))
-        plan, made = self._plan(folder), None
+        plan, made = self._plan(of), None
         if len(plan.pieces) == 1:
             for part in range(len(plan.looks)):
                 self._look(of, part, stages)
@@ -78,11 +79,21 @@ class Worker:
             made = self._join(of)
         return Begun([len(part) for part in plan.looks], [len(part) for part in plan.pieces], plan.fps, made)
 
+    def _plan(self, of: Job) -> Plan:
+        """The plan of a clip whose files are still those it was made for."""
+        plan, task = self._loaded(of.folder), of.line.task
+        if plan.written != batch_plan.written(task):
+            raise MediaError(
+                f"{task.source} or {task.audio} changed while {task.output} was made.",
+                "Leave both alone and start again.",
+            )
+        return plan
+
     def _look(self, of: Job, part: int, stages: Stages) -> None:
         folder = of.folder
         if folder.faces(part).exists():
             return
-        plan = self._plan(folder)
+        plan = self._plan(of)
         frames = plan.seen.frames(of.line.task.source)
         seen = job.find_faces(
             self._models, frames, plan.seen.rate, of.line.settings, stages("look"), plan.looks[part]
@@ -91,7 +102,7 @@ class Worker:
 
     def _track(self, of: Job) -> None:
         folder = of.folder
-        plan = self._plan(folder)
+        plan = self._plan(of)
         if folder.track.exists():
             return
         seen = batch_faces.joined(folder, len(plan.looks), plan.seen.size, plan.seen.rate)
@@ -101,7 +112,7 @@ class Worker:
         folder, output = of.folder, of.line.task.output
         if folder.piece(part).exists():
             return
-        plan = self._plan(folder)
+        plan = self._plan(of)
         piece = plan.pieces[part]
         order = plan.order[piece.start : piece.stop]
         features = batch_plan.features_of(self._models, folder, plan).part(piece.start, piece.stop)
@@ -148,7 +159,7 @@ class Worker:
 
     def _join(self, of: Job) -> Made:
         folder, task = of.folder, of.line.task
-        plan = self._plan(folder)
+        plan = self._plan(of)
         pieces = [folder.piece(part) for part in range(len(plan.pieces))]
         words = comment(self._models, of.mark)
         frames = join_pieces(task.output, folder.own_part(), pieces, plan.fps, task.audio, words, plan.seconds)

@@ -138,7 +138,7 @@ def require_place(path: Path) -> None:
     Raises:
         MediaError: Its folder is not there or not writable, or it is itself a folder.
     """
-    _begun(path).unlink()
+    _begun(path).unlink(missing_ok=True)  # another process may ask at the same moment
 
 
 def _begun(path: Path, part: Path | None = None) -> Path:

@@ -204,3 +204,17 @@ def test_a_folder_that_cannot_be_looked_into_is_told(folder: Path, models: Paint
     monkeypatch.setattr(Path, "iterdir", refuse)
     assert run(manifest({"source": "pictures"})) == 1
     assert "pictures cannot be looked into (Permission denied)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("cards", ["1.5", "2"])
+def test_a_worker_is_given_no_more_than_a_card(folder: Path, cards: str, capsys) -> None:
+    with pytest.raises(SystemExit):
+        run(manifest(FILM), "--engine", "ray", "--gpus-per-worker", cards)
+    assert f"{cards} is more than one card" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("no_work")
+@pytest.mark.parametrize("words", [("--address", "auto"), ("--gpus-per-worker", "0.5"), ("--cpus-per-worker", "2")])
+def test_who_names_a_cluster_and_forgets_the_engine_is_told(folder: Path, words: tuple[str, str], capsys) -> None:
+    assert run(manifest(FILM), *words) == 1
+    assert "Add --engine ray" in capsys.readouterr().err

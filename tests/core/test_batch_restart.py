@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from musetalk_core import batch_local
 from musetalk_core.batch_steps import Job, Step
@@ -20,7 +21,7 @@ from tests.core.batches import (
     make,
     painters,
 )
-from tests.core.jobs import bursts, film, track_file, voice_file
+from tests.core.jobs import bursts, face_film, film, track_file, voice_file
 from tests.core.media_samples import plain_decode
 
 FRAMES = 17  # of the voice; six in a piece
@@ -158,6 +159,24 @@ def test_work_that_cannot_be_read_any_more_says_what_to_delete(looked: Looked, o
     assert finish(looked, of) == (FRAMES, FACES)
 
 
+@pytest.mark.parametrize("stage", ["look", "track", "speak", "join"])
+def test_a_clip_that_another_start_makes_meanwhile_is_there(looked: Looked, of: Job, stage: str) -> None:
+    batch, models = batch_of(of), painters()
+    own = batch.progress.within
+
+    def within(step: Step) -> Stages:
+        if (step.stage, step.part) == (stage, 0):
+            make(models, of)
+        return own(step)
+
+    batch.progress.within = within
+    batch_local.run(batch, models)
+    (result,) = batch.report.results()
+    assert (result.state, result.detail) == ("there", "done before")
+    assert len(plain_decode(of.line.task.output)) == FRAMES
+    assert hidden(of.line.task.output.parent) == []
+
+
 # Failing
 
 
@@ -182,6 +201,35 @@ def test_a_clip_that_fails_later_keeps_what_was_done(looked: Looked, of: Job, st
     assert (result.state, result.detail) == ("failed", "RuntimeError: the card is gone")
     assert hidden(of.line.task.output.parent) == [of.folder.path.name]
     assert finish(looked, of) == (0 if stage != "look" else FRAMES, 0 if stage == "join" else FACES)
+
+
+@pytest.mark.parametrize("stage", ["look", "speak", "join"])
+@pytest.mark.parametrize("changed", ["voice.wav", "faces/3.png", "faces/8.png"])
+def test_a_clip_whose_files_change_while_it_is_made_fails_and_is_made_of_the_new_ones(
+    looked: Looked, tmp_path: Path, voice: Path, stage: str, changed: str
+) -> None:
+    """Else its end would be of other pictures than its beginning, or its sound not what the mouth says."""
+    (tmp_path / "faces").mkdir()
+    for i, frame in enumerate(face_film(8)):
+        Image.fromarray(frame).save(tmp_path / "faces" / f"{i}.png")
+    of = clip(tmp_path / "faces", voice, tmp_path / "out.mp4")
+    batch = batch_of(of)
+    own = batch.progress.within
+
+    def within(step: Step) -> Stages:
+        if (step.stage, step.part) == (stage, 0):
+            if changed == "voice.wav":
+                voice_file(voice, bursts(0.7, (0.5,)))
+            else:
+                Image.fromarray(face_film(9)[8]).save(tmp_path / changed)
+        return own(step)
+
+    batch.progress.within = within
+    batch_local.run(batch, painters())
+    (result,) = batch.report.results()
+    assert result.state == "failed" and f"voice.wav changed while {tmp_path / 'out.mp4'} was made" in result.detail
+    assert not (tmp_path / "out.mp4").exists()
+    finish(looked, clip(tmp_path / "faces", voice, tmp_path / "out.mp4"))
 
 
 def test_a_short_clip_that_fails_leaves_nothing(looked: Looked, tmp_path: Path, source: Path, voice: Path) -> None:

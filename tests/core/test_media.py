@@ -9,6 +9,7 @@ import time
 import wave
 import weakref
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from PIL import Image
 from musetalk_core import media_output
 from musetalk_core.errors import MediaError
 from musetalk_core.media_input import Sound, read_clip, read_sound
-from musetalk_core.media_output import write_video
+from musetalk_core.media_output import require_place, write_video
 from musetalk_core.picture_track import PictureTrack
 from tests.core.media_samples import NTSC, distance, encode_sound, noise, tones
 from tests.core.stand_ins import threads_of_ours
@@ -348,6 +349,12 @@ def test_a_place_that_cannot_be_written_is_told_before_any_work(tmp_path: Path) 
             write_video(tmp_path / name, untouched(), Fraction(25), None)
         assert str(tmp_path / name) in str(failure.value)
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["file", "folder.mp4"]
+
+
+def test_a_place_may_be_asked_for_by_several_at_once(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(require_place, [tmp_path / "out.mp4"] * 2000))
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_no_video_can_be_made_of_is_refused(tmp_path: Path) -> None:
