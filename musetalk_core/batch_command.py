@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import batch_manifest
-from .arguments import whole
+from .arguments import positive, whole
 from .errors import InputError
 from .tasks import fingerprint, stamps, table
 
@@ -34,7 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     where.add_argument("--address", metavar="ADDR", help="of the Ray cluster: auto, HOST:PORT; default RAY_ADDRESS's")
     where.add_argument(
-        "--gpus-per-worker", type=share, metavar="F", help="of a card, such as 0.5; default 1 where there are any"
+        "--gpus-per-worker",
+        type=part_of_a_card,
+        metavar="F",
+        help="of a card, such as 0.5; default 1 where there are any",
     )
     where.add_argument(
         "--cpus-per-worker", type=whole(1), metavar="N", help="cores; default a machine's, shared among its workers"
@@ -130,20 +132,9 @@ def _mark(line: Line, same: object) -> str:
     return fingerprint(line.task, (chosen, settings.faces.choice.key, track, same))
 
 
-def share(text: str) -> float:
+def part_of_a_card(text: str) -> float:
     """A number above 0 and at most 1."""
     value = positive(text)
     if value > 1:
         raise argparse.ArgumentTypeError(f"{text} is more than one card, and a worker computes on one")
-    return value
-
-
-def positive(text: str) -> float:
-    """A number above 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
     return value

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .arguments import share, whole
+from .arguments import positive, share, whole
 from .errors import InputError
 from .planning import Plan, filled_by, many_clips, one_film, steps_of
 from .planning_inputs import AUTHORS_SPEED, Assumptions, Measured, measured_from
@@ -143,16 +142,6 @@ def _row(row: dict[str, Any]) -> str:
     )
 
 
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
-    return value
-
-
 def _failures(text: str) -> float:
     value = share(text)
     if value == 1:
@@ -161,19 +150,19 @@ def _failures(text: str) -> float:
 
 
 _ASSUMED: dict[str, tuple[Callable[[str], float], str]] = {
-    "frames_per_second_per_card": (_positive, "frames a second that UNet and decoder paint on a card"),
+    "frames_per_second_per_card": (positive, "frames a second that UNet and decoder paint on a card"),
     "cards_per_machine": (whole(1), "cards in a machine"),
     "cores_per_machine": (whole(1), "cores in a machine"),
     "codec_threads": (whole(1), "cores that the coding of one film keeps busy"),
-    "network_bytes_per_second": (_positive, "bytes a second through the network of a machine"),
-    "storage_bytes_per_second": (_positive, "bytes a second from and to the shared storage"),
-    "dispatch_seconds": (_positive, "seconds that the driver needs for a step"),
+    "network_bytes_per_second": (positive, "bytes a second through the network of a machine"),
+    "storage_bytes_per_second": (positive, "bytes a second from and to the shared storage"),
+    "dispatch_seconds": (positive, "seconds that the driver needs for a step"),
     "failure_share": (_failures, "share of the steps that fail and are done again"),
-    "shard_seconds": (_positive, "seconds of video in a piece, at most"),
-    "key_seconds": (_positive, "seconds from one key frame of a source to the next"),
-    "clip_seconds": (_positive, "seconds of each of many clips"),
+    "shard_seconds": (positive, "seconds of video in a piece, at most"),
+    "key_seconds": (positive, "seconds from one key frame of a source to the next"),
+    "clip_seconds": (positive, "seconds of each of many clips"),
     "clips_per_card": (whole(1), "clips for each card"),
-    "film_seconds": (_positive, "seconds of the one film"),
-    "card_hour_price": (_positive, "price of a card for an hour"),
-    "core_hour_price": (_positive, "price of a core for an hour"),
+    "film_seconds": (positive, "seconds of the one film"),
+    "card_hour_price": (positive, "price of a card for an hour"),
+    "core_hour_price": (positive, "price of a core for an hour"),
 }
