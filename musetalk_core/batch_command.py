@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--gpus-per-worker",
         type=part_of_a_card,
         metavar="F",
-        help="of a card, such as 0.5; default 1 where there are any",
+        help="of a card, such as 0.5; default 1 where there is one",
     )
     where.add_argument(
         "--cpus-per-worker", type=whole(1), metavar="N", help="cores; default a machine's, shared among its workers"
