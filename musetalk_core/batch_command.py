@@ -78,8 +78,8 @@ def run(args: argparse.Namespace, open_models: Callable[[Sequence[str]], Models]
         used = {kind: weights[kind] for kind in chosen_kinds(_kinds(line), args.vae_encode, args.vae_decode)}
         jobs.append(Job(line, _mark(line, (*same, used)), args.shard_seconds))
     report, path = BatchReport(jobs, args.engine), args.report or args.manifest.with_suffix(".report.json")
-    batch, workers = Batch(jobs, report), 1
-    report.write(path, workers)  # where it cannot be, that is told now
+    batch = Batch(jobs, report)
+    report.write(path)  # where it cannot be, that is told now
     try:
         if args.engine == "local":
             from . import batch_local
@@ -89,9 +89,10 @@ def run(args: argparse.Namespace, open_models: Callable[[Sequence[str]], Models]
             from . import batch_ray
 
             cluster = batch_ray.Cluster(args.address, args.gpus_per_worker, args.cpus_per_worker)
-            workers = batch_ray.run(batch, cluster, opening, kinds)
+            with batch_ray.connected(cluster.address) as ray:
+                batch_ray.run(ray, batch, cluster, opening, kinds)
     finally:  # also where it is interrupted
-        report.write(path, workers)
+        report.write(path)
     print("\n" + table(report.results()))
     return 1 if any(result.state == "failed" for result in report.results()) else 0
 

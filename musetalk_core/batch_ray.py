@@ -11,7 +11,8 @@ import logging
 import math
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,31 +104,28 @@ class _Hand:
     step: Step | None = None
 
 
-def run(batch: Batch, cluster: Cluster, opening: Opening, kinds: Sequence[str]) -> int:
+def run(ray: Any, batch: Batch, cluster: Cluster, opening: Opening, kinds: Sequence[str]) -> None:
     """Do all the steps of a batch on a cluster.
 
     Args:
+        ray: From `connected`.
         batch: The batch.
         cluster: Where.
         opening, kinds: The networks of each worker.
 
-    Returns:
-        How many workers there were.
-
     Raises:
-        WorkerError: there is no Ray or no such cluster, it has no room for a worker, or none starts.
+        WorkerError: the cluster has no room for a worker, or none starts.
         MuseTalkError: what is wrong with the weights, or the storage, on all machines.
     """
     voices = (job.line.task.audio for job in batch.jobs)
     seen = next((voice for voice in voices if voice.exists()), None)
-    ray = _connected(cluster.address)
+    batch.report.workers, options = _sized(cluster, ray.nodes())
+    make = ray.remote(max_restarts=0, **options)(MuseTalkWorker).remote
+    engine = _Engine(batch, ray, make, (opening, kinds, options["num_gpus"] or 1.0, seen))
     try:
-        count, options = _sized(cluster, ray.nodes())
-        make = ray.remote(max_restarts=0, **options)(MuseTalkWorker).remote
-        _Engine(batch, ray, make, (opening, kinds, options["num_gpus"] or 1.0, seen)).run(count)
-        return count
+        engine.run(batch.report.workers)
     finally:
-        ray.shutdown()
+        engine.end()
 
 
 class _Engine:
@@ -151,6 +149,11 @@ class _Engine:
                 self._take(ref, self._busy.pop(ref))
             if not ready and not any(hand.step for hand in self._busy.values()):
                 log.warning("No worker has started yet: the cluster has no room, or is slow")
+
+    def end(self) -> None:
+        """Nothing more is to be done: the workers go."""
+        for hand in (*self._free, *self._busy.values()):
+            self._ray.kill(hand.actor)
 
     def _start(self, tries: int = 1) -> None:
         hand = _Hand(self._make(), tries)
@@ -232,8 +235,16 @@ def _short(error: Exception) -> str:
     return f"{type(error).__name__}: {line}".rstrip(".")
 
 
-def _connected(address: str | None) -> Any:
-    """Ray, connected to a cluster."""
+@contextmanager
+def connected(address: str | None) -> Iterator[Any]:
+    """Ray, connected to a cluster until the end.
+
+    Args:
+        address: See `Cluster`.
+
+    Raises:
+        WorkerError: there is no Ray, or no such cluster.
+    """
     try:
         import ray
     except ImportError as error:
@@ -247,7 +258,10 @@ def _connected(address: str | None) -> Any:
         ray.init(address=address, runtime_env=own, log_to_driver=False, logging_level=logging.WARNING)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise _nobody(address or "the usual address", error) from error
-    return ray
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
 
 
 def _require_answer(address: str) -> None:

@@ -33,11 +33,15 @@ class BatchReport:
     Args:
         jobs: The clips, in order.
         engine: What the steps are done by, for the record.
+
+    Attributes:
+        workers: How many processes do steps.
     """
 
     def __init__(self, jobs: list[Job], engine: str) -> None:
         self._clips = [_Clip(job) for job in jobs]
         self._engine = engine
+        self.workers = 1
         self._started = time.monotonic()
 
     def there(self, clip: int) -> None:
@@ -83,17 +87,13 @@ class BatchReport:
         """What became of each clip, for `tasks.table`."""
         return [Result(clip.job.line.task, clip.state, clip.detail) for clip in self._clips]
 
-    def record(self, workers: int) -> dict[str, object]:
-        """Everything, for machines; every number's unit is in its name.
-
-        Args:
-            workers: How many processes did steps.
-        """
+    def record(self) -> dict[str, object]:
+        """Everything, for machines; every number's unit is in its name."""
         seconds = time.monotonic() - self._started
         frames = sum(clip.made.frames for clip in self._clips if clip.made)
         return {
             "engine": self._engine,
-            "workers": workers,
+            "workers": self.workers,
             "seconds": round(seconds, 3),
             "frames": frames,
             "frames_per_second": round(frames / seconds, 4) if frames else 0.0,
@@ -101,7 +101,7 @@ class BatchReport:
             "clips": [_record(clip) for clip in self._clips],
         }
 
-    def write(self, path: Path, workers: int) -> None:
+    def write(self, path: Path) -> None:
         """Write the record; the file appears under its name only when it is complete.
 
         Raises:
@@ -110,7 +110,7 @@ class BatchReport:
         part = path.with_name(f".{path.name}.part")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            part.write_text(json.dumps(self.record(workers), indent=1), encoding="utf-8")
+            part.write_text(json.dumps(self.record(), indent=1), encoding="utf-8")
             os.replace(part, path)
         except OSError as error:
             part.unlink(missing_ok=True)

@@ -83,14 +83,14 @@ def measure(frames: int, progress: Progress, rounds: int = _ROUNDS) -> dict[str,
     """
     networks = {"waiting": Waiting.small(_WAIT), "computing": Waiting.small(0.0)}
     report, done = {}, count(1)
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, batch_ray.connected("local") as ray:
         for name, opening in networks.items():
             times: dict[int, list[float]] = {1: [], 2: []}
             made = set()
             for i in range(rounds):
                 for workers, taken in times.items():
                     output = Path(folder) / f"{name}-{workers}-{i}.mp4"
-                    taken.append(_run(output, frames, opening, workers))
+                    taken.append(_run(ray, output, frames, opening, workers))
                     made.add(sha256(output.read_bytes()).hexdigest())
                     progress(next(done), len(networks) * 2 * rounds, None)
             one, two = (median(taken) for taken in times.values())
@@ -122,13 +122,13 @@ def table(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _run(output: Path, frames: int, opening: Opening, workers: int) -> float:
+def _run(ray: Any, output: Path, frames: int, opening: Opening, workers: int) -> float:
     settings = Settings(batch_size=_BATCH, first_frames=frames, face_track=SAMPLE / "face.json")
     task = Task(SAMPLE / "face.jpg", SAMPLE / "voice.wav", output)
     shard = Fraction(-(-frames // _PIECES), _FPS)
     jobs = [Job(Line("the sample", task, None, settings), "0" * 16, float(shard))]
     report = BatchReport(jobs, "ray")
     batch = Batch(jobs, report)
-    batch_ray.run(batch, batch_ray.Cluster("local", cpus=1, most=workers), opening, _KINDS)
-    (clip,) = report.record(workers)["clips"]
+    batch_ray.run(ray, batch, batch_ray.Cluster(cpus=1, most=workers), opening, _KINDS)
+    (clip,) = report.record()["clips"]
     return clip["seconds"]

@@ -52,13 +52,14 @@ def join_pieces(
         if comment is not None:
             container.metadata["comment"] = comment
         with open_media(pieces[0]) as first, errors_named(path):
-            picture = container.add_stream_from_template(first.streams.video[0])
+            like = first.streams.video[0]
+            picture = container.add_stream_from_template(like)
         with sound_track(sound, seconds) as speech:
             speech.attach(container)
             count = 0
             for piece in pieces:
                 begin = count
-                for packet in _packets(piece):
+                for packet in _packets(piece, like.codec_context.extradata):
                     if not count:
                         delay = packet.dts  # how long before it is shown a frame is decoded, as a negative number
                     # A last piece of few frames has a shorter delay than those before it: keep theirs, for the rate.
@@ -75,13 +76,19 @@ def join_pieces(
     return count
 
 
-def _packets(piece: Path) -> Iterator[av.Packet]:
-    """The pictures of a piece."""
+def _packets(piece: Path, header: bytes) -> Iterator[av.Packet]:
+    """The pictures of a piece, of which all have the same header: the joined file has but one."""
     import av
 
     with open_media(piece) as container:
+        stream = container.streams.video[0]
+        if stream.codec_context.extradata != header:
+            raise MediaError(
+                f"The piece {piece} was encoded by another version of the encoder than those before it.",
+                "Install the same version of PyAV on every machine, delete the piece's folder and start again.",
+            )
         try:
-            for packet in container.demux(container.streams.video[0]):
+            for packet in container.demux(stream):
                 if packet.size:
                     yield packet
         except av.FFmpegError as error:

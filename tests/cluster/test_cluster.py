@@ -233,8 +233,7 @@ def test_more_than_a_machine_has_is_told_in_a_sentence(two, folder: Path) -> Non
     assert "has no machine with 0 cards and 64 cores" in said
 
 
-def test_a_second_worker_makes_the_same_file(capsys) -> None:
+def test_a_second_worker_makes_the_same_file() -> None:
     report = bench_scaling.measure(8, silent, rounds=1)
-    with capsys.disabled():
-        print("\n" + bench_scaling.table(report))
+    print("\n" + bench_scaling.table(report))
     assert [report[name]["same_file"] for name in ("waiting", "computing")] == [True, True]

@@ -73,7 +73,7 @@ def records(models: Models, *jobs: Job) -> list[dict]:
     """Make the clips; what the report says of each."""
     batch = batch_of(*jobs)
     batch_local.run(batch, models)
-    return batch.report.record(1)["clips"]
+    return batch.report.record()["clips"]
 
 
 def stages_of(record: dict) -> list[str]:

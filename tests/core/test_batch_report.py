@@ -50,7 +50,7 @@ def test_the_report_says_what_became_of_each_clip_and_where_its_time_went(tmp_pa
     make(painters(), there)
     done = batch_of(there, long, short, bad)
     batch_local.run(done, painters())
-    done.report.write(tmp_path / "sub" / "report.json", 1)
+    done.report.write(tmp_path / "sub" / "report.json")
     told = json.loads((tmp_path / "sub" / "report.json").read_text(encoding="utf-8"))
     assert [path.name for path in (tmp_path / "sub").iterdir()] == ["report.json"]
 
@@ -90,7 +90,7 @@ def test_a_clip_that_is_interrupted_is_not_done(tmp_path: Path, voice: Path) -> 
     break_off(stopped, "speak", 1)
     with pytest.raises(KeyboardInterrupt):
         batch_local.run(stopped, painters())
-    first, second = stopped.report.record(1)["clips"]
+    first, second = stopped.report.record()["clips"]
     assert (first["state"], second["state"], second["steps"]) == ("not done", "not done", [])
     assert stages_of(first) == ["begin", "look", "look", "look", "track", "speak"]
 
@@ -105,7 +105,7 @@ def test_the_table_names_frames_without_a_face(tmp_path: Path, voice: Path) -> N
 def test_a_report_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     (tmp_path / "report.json").mkdir()
     with pytest.raises(MediaError, match="--report"):
-        BatchReport([], "local").write(tmp_path / "report.json", 1)
+        BatchReport([], "local").write(tmp_path / "report.json")
     assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
 
 

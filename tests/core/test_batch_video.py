@@ -15,6 +15,7 @@ from musetalk_core.batch_steps import Job
 from musetalk_core.errors import MediaError
 from musetalk_core.media_joining import PIECE, join_pieces
 from musetalk_core.media_output import write_video
+from musetalk_core.picture_track import Coding
 from tests.core.avatars import Painters
 from tests.core.batches import Painted, clip, hidden, make, make_whole
 from tests.core.jobs import (
@@ -254,3 +255,13 @@ def test_a_voice_that_is_damaged_is_told_as_in_one_go(tmp_path: Path) -> None:
     (result,) = make(Painters(), of)
     assert result.state == "failed" and "voice.mp3 cannot be read beyond" in result.detail
     assert not (tmp_path / "out.mp4").exists() and hidden(tmp_path) == []
+
+
+def test_a_piece_of_another_encoder_is_refused_instead_of_spoiling_the_video(tmp_path: Path) -> None:
+    voice = voice_file(tmp_path / "voice.wav", spoken(0.4))
+    pieces = [tmp_path / "0.mp4", tmp_path / "1.mp4"]
+    for piece, coding in zip(pieces, (PIECE, Coding({"crf": "18", "bf": "0", "refs": "1"})), strict=True):
+        write_video(piece, face_film(5), Fraction(25), None, coding=coding)
+    with pytest.raises(MediaError, match=r"1\.mp4 was encoded by another version"):
+        join_pieces(tmp_path / "out.mp4", tmp_path / "out.part", pieces, Fraction(25), voice)
+    assert not list(tmp_path.glob("out.*"))
