@@ -26,6 +26,7 @@ from tests.core.jobs import (
     loud_at,
     number_of,
     opened_at,
+    spoken,
     track_file,
     voice_file,
     written,
