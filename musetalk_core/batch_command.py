@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="local",
         help="this process (default), or workers on all cards of a Ray cluster or of this machine",
     )
-    where.add_argument("--address", metavar="ADDR", help="of the Ray cluster: auto, HOST:PORT; default RAY_ADDRESS's")
+    where.add_argument("--address", metavar="ADDR", help="of a Ray cluster: auto, HOST:PORT; default this machine")
     where.add_argument(
         "--gpus-per-worker",
         type=part_of_a_card,

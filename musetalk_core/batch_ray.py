@@ -40,8 +40,7 @@ class Cluster:
     """Where workers run, and how many.
 
     Attributes:
-        address: Of a running cluster, as for `ray.init`; None looks for one, and else starts one on this machine, as
-            "local" does in any case.
+        address: Of a running cluster, as for `ray.init`; one is started on this machine when None.
         gpus: Of a card, what a worker is given, above 0 and at most 1; 1 where there are cards when None.
         cpus: Cores of a worker; a machine's divided by its workers when None.
         most: No more workers than this, where there is room for more.
@@ -255,9 +254,9 @@ def connected(address: str | None) -> Iterator[Any]:
         _require_answer(address)
     try:
         own = {"py_modules": [str(Path(__file__).parent)]}  # so that all machines run the same code
-        ray.init(address=address, runtime_env=own, log_to_driver=False, logging_level=logging.WARNING)
+        ray.init(address=address or "local", runtime_env=own, log_to_driver=False, logging_level=logging.WARNING)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise _nobody(address or "the usual address", error) from error
+        raise _nobody(address or "this machine", error) from error
     try:
         yield ray
     finally:

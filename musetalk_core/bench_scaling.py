@@ -83,7 +83,7 @@ def measure(frames: int, progress: Progress, rounds: int = _ROUNDS) -> dict[str,
     """
     networks = {"waiting": Waiting.small(_WAIT), "computing": Waiting.small(0.0)}
     report, done = {}, count(1)
-    with TemporaryDirectory() as folder, batch_ray.connected("local") as ray:
+    with TemporaryDirectory() as folder, batch_ray.connected(None) as ray:
         for name, opening in networks.items():
             times: dict[int, list[float]] = {1: [], 2: []}
             made = set()
