@@ -32,13 +32,21 @@ def machine_without(folder: Path, two: Two) -> Iterator[None]:
         node.wait()
 
 
-def test_a_machine_that_does_not_see_the_files_is_left_out(two: Two, tmp_path: Path) -> None:
+@pytest.fixture
+def own():
+    """A cluster that another machine may join and leave without a trace."""
+    cluster = Two()
+    yield cluster
+    cluster.shutdown()
+
+
+def test_a_machine_that_does_not_see_the_files_is_left_out(own: Two, tmp_path: Path) -> None:
     film(tmp_path, 8), track_file(tmp_path, 8)
     voice_file(tmp_path / "voice.wav", spoken(2.0))  # long enough for its worker to start
     line = {"source": "film.mp4", "voice": "voice.wav", "face_track": "track.json"}
     write_manifest(tmp_path / "clips.jsonl", [line | {"output": f"{i}.mp4"} for i in range(3)])
-    with machine_without(tmp_path, two):
-        status, said = batch(tmp_path, "clips.jsonl", "--engine", "ray", "--address", two.address)
+    with machine_without(tmp_path, own):
+        status, said = batch(tmp_path, "clips.jsonl", "--engine", "ray", "--address", own.address)
     assert status == 0, said
     assert "does not see" in said
     assert {clip["state"] for clip in report(tmp_path, "clips.jsonl").values()} == {"done"}

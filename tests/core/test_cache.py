@@ -253,7 +253,7 @@ def test_on_a_small_card_the_face_networks_leave_and_unet_and_vae_stay(
     """Sizes in MB, as they are; bytes here. The first three are RTMPose, S3FD and BiSeNet."""
     monkeypatch.setattr(models, "choose_device", lambda: torch.device("cuda"))
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free, 10**6))
-    residency = cli._cache().residency
+    residency = opening.new_cache().residency
     *others, vae, unet = weights(138, 90, 53, vae, unet)
     for network in (*others, vae, unet, vae, unet):
         residency.bring(network, 0)
