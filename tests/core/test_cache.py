@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from musetalk_core import cli, memo, models
+from musetalk_core import memo, models, opening
 from musetalk_core.cache import ByteBudget, ModelCache, Source, size_in_bytes
 from musetalk_core.errors import WeightsInvalidError
 from musetalk_core.memo import TensorMemo
