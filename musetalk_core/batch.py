@@ -100,5 +100,5 @@ class Batch:
     def _over(self, clip: int) -> None:
         self.progress.over(clip)
         if not sys.stderr.isatty():
-            result = self.report.results()[clip]
+            result = self.report.result(clip)
             log.info("%s: %s %s", result.task.output, result.state, result.detail)

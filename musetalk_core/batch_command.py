@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from . import batch_manifest
+from . import batch_manifest, run_command
 from .arguments import positive, whole
 from .errors import InputError
-from .tasks import fingerprint, stamps, table
+from .tasks import fingerprint, table
 
 if TYPE_CHECKING:
     from .batch_manifest import Line
@@ -76,7 +76,8 @@ def run(args: argparse.Namespace, open_models: Callable[[Sequence[str]], Models]
     jobs = []
     for line in lines:
         used = {kind: weights[kind] for kind in chosen_kinds(_kinds(line), args.vae_encode, args.vae_decode)}
-        jobs.append(Job(line, _mark(line, (*same, used)), args.shard_seconds))
+        mark = fingerprint(line.task, (*run_command.outcome_of(line.settings), *same, used))
+        jobs.append(Job(line, mark, args.shard_seconds))
     report, path = BatchReport(jobs, args.engine), args.report or args.manifest.with_suffix(".report.json")
     batch = Batch(jobs, report)
     report.write(path)  # where it cannot be, that is told now
@@ -88,8 +89,8 @@ def run(args: argparse.Namespace, open_models: Callable[[Sequence[str]], Models]
         elif not batch.over:
             from . import batch_ray
 
-            cluster = batch_ray.Cluster(args.address, args.gpus_per_worker, args.cpus_per_worker)
-            with batch_ray.connected(cluster.address) as ray:
+            cluster = batch_ray.Cluster(args.gpus_per_worker, args.cpus_per_worker)
+            with batch_ray.connected(args.address) as ray:
                 batch_ray.run(ray, batch, cluster, opening, kinds)
     finally:  # also where it is interrupted
         report.write(path)
@@ -118,19 +119,8 @@ def _nothing_loaded() -> ModelCache:
 def _kinds(line: Line) -> Sequence[str]:
     """The networks that a clip needs."""
     from .avatar_commands import SPEAKING
-    from .cache import KINDS
-    from .weights import FACE_KINDS
 
-    if line.avatar:
-        return SPEAKING
-    return [kind for kind in KINDS if not (line.settings.face_track and kind in FACE_KINDS)]
-
-
-def _mark(line: Line, same: object) -> str:
-    settings = line.settings
-    track = stamps(settings.face_track) if settings.face_track else None
-    chosen = replace(settings, batch_size=1)  # on which the outputs depend by rounding at most
-    return fingerprint(line.task, (chosen, settings.faces.choice.key, track, same))
+    return SPEAKING if line.avatar else run_command.kinds_of(line.settings)
 
 
 def part_of_a_card(text: str) -> float:

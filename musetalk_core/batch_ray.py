@@ -37,16 +37,14 @@ _PATIENCE = 30.0  # seconds without an answer, or without a worker, before that 
 
 @dataclass(frozen=True)
 class Cluster:
-    """Where workers run, and how many.
+    """What a cluster gives to workers.
 
     Attributes:
-        address: Of a running cluster, as for `ray.init`; one is started on this machine when None.
         gpus: Of a card, what a worker is given, above 0 and at most 1; 1 where there are cards when None.
         cpus: Cores of a worker; a machine's divided by its workers when None.
         most: No more workers than this, where there is room for more.
     """
 
-    address: str | None = None
     gpus: float | None = None
     cpus: int | None = None
     most: int | None = None
@@ -109,7 +107,7 @@ def run(ray: Any, batch: Batch, cluster: Cluster, opening: Opening, kinds: Seque
     Args:
         ray: From `connected`.
         batch: The batch.
-        cluster: Where.
+        cluster: What each worker is given.
         opening, kinds: The networks of each worker.
 
     Raises:
@@ -239,7 +237,7 @@ def connected(address: str | None) -> Iterator[Any]:
     """Ray, connected to a cluster until the end.
 
     Args:
-        address: See `Cluster`.
+        address: Of a running one, as for `ray.init`; one is started on this machine when None.
 
     Raises:
         WorkerError: there is no Ray, or no such cluster.

@@ -11,7 +11,7 @@ from pathlib import Path
 from .bars import clock
 from .batch_steps import Begun, Job, Made, Step
 from .errors import MediaError
-from .tasks import Result
+from .tasks import Result, about_faces
 
 
 @dataclass
@@ -85,7 +85,12 @@ class BatchReport:
 
     def results(self) -> list[Result]:
         """What became of each clip, for `tasks.table`."""
-        return [Result(clip.job.line.task, clip.state, clip.detail) for clip in self._clips]
+        return [self.result(clip) for clip in range(len(self._clips))]
+
+    def result(self, clip: int) -> Result:
+        """What became of a clip."""
+        of = self._clips[clip]
+        return Result(of.job.line.task, of.state, of.detail)
 
     def record(self) -> dict[str, object]:
         """Everything, for machines; every number's unit is in its name."""
@@ -145,7 +150,6 @@ def _record(clip: _Clip) -> dict[str, object]:
 def _described(clip: _Clip) -> str:
     return (
         f"{clip.made.frames} frames in {clock(clip.last - clip.first)}"
-        + (f", source frames without a face, passed through: {clip.made.faceless}" if clip.made.faceless else "")
-        + (f", source frames on the last box: {clip.made.held}" if clip.made.held else "")
+        + about_faces(clip.made.faceless, clip.made.held)
         + (f", tried again: {clip.retries}" if clip.retries else "")
     )

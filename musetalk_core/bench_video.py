@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .bench_clip import FPS, swaying
+from .fragmented import rewrap
 from .media_output import FASTSTART, closing, open_mp4, write_video
 from .progress import Progress
 from .video_frames import VideoFrames
@@ -88,16 +89,9 @@ def _read(surveyed: Survey) -> None:
 
 
 def copy_picture(source: Path, target: Path) -> None:
-    """Puts the packets of a video's picture into another mp4 as they are, as pieces are joined."""
-    import av
-
-    with av.open(str(source)) as read, closing(target, open_mp4(target, target, FASTSTART)) as written:
-        stream = read.streams.video[0]
-        copied = written.add_stream_from_template(stream)
-        for packet in read.demux(stream):
-            if packet.dts is not None:  # the last one only says that nothing follows
-                packet.stream = copied
-                written.mux(packet)
+    """Puts the packets of a film without sound into another mp4 as they are, as pieces are joined."""
+    with closing(target, open_mp4(target, target, FASTSTART)) as written:
+        rewrap(source, written)
 
 
 def table(report: dict[str, Any]) -> str:

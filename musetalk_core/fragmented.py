@@ -136,7 +136,7 @@ def write_growing(
         with file, closing(path, open_mp4(path, _Onwards(file), _options(GROWING_FRAGMENT))) as container:
             count = write_tracks(path, container, frames, fps, sound, comment, look, seconds, GROWING)
         with closing(path, open_mp4(path, part, FASTSTART)) as container, errors_named(path):
-            _rewrap(growing, container)
+            rewrap(growing, container)
     return count
 
 
@@ -145,7 +145,7 @@ def _options(fragment: Fraction) -> dict[str, str]:
     return {"movflags": _FRAGMENTS, "frag_duration": str(int(fragment * 1_000_000))}
 
 
-def _rewrap(source: Path, container: OutputContainer) -> None:
+def rewrap(source: Path, container: OutputContainer) -> None:
     """Puts what a file holds into an mp4, in the order it was written, as it is."""
     with open_media(source) as fragments:
         container.metadata.update(fragments.metadata)

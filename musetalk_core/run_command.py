@@ -24,7 +24,7 @@ from .arguments import (
 from .bars import bar
 from .errors import InputError
 from .finishing import Finish
-from .tasks import Task, default_output, read_tasks, require_own_outputs, run_all, stamps, table
+from .tasks import Task, about_faces, default_output, read_tasks, require_own_outputs, run_all, stamps, table
 
 if TYPE_CHECKING:
     from .job import Outcome, Settings
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace, open_models: Callable[[Sequence[str]], Models]
         raise InputError("One file cannot hold the face tracks of several jobs.", "Leave out --save-face-track.")
     if args.save_face_track and args.first_frames:
         raise InputError("With --first-frames, the rest of the clip has no face track.", "Leave out one of the two.")
-    models = open_models(_kinds(settings))
+    models = open_models(kinds_of(settings))
     if args.tasks is None and len(tasks) == 1:
         started = time.perf_counter()
         (task,) = tasks
@@ -94,10 +94,8 @@ def run(args: argparse.Namespace, open_models: Callable[[Sequence[str]], Models]
         chosen = replace(settings, bbox_shift=shift)
         return job.run(models, task.source, task.audio, task.output, chosen, bar, mark).frames
 
-    track = stamps(settings.face_track) if settings.face_track else None
     weights = {kind: source.state() for kind, source in models.sources.items()}
-    chosen = replace(settings, batch_size=1)  # on which the outputs depend by rounding at most
-    same = chosen, track, args.face.key, models.release.name, models.synthetic, weights, str(models.dtype)
+    same = *outcome_of(settings), models.release.name, models.synthetic, weights, str(models.dtype)
     results = run_all(tasks, run_one, same)
     print("\n" + table(results))
     return 1 if any(result.state == "failed" for result in results) else 0
@@ -108,8 +106,7 @@ def report(output: Path, outcome: Outcome, started: float) -> str:
     seconds = time.perf_counter() - started
     return (
         f"\n{output}: {outcome.frames} frames at {float(outcome.fps):g} fps in {seconds:.1f} s"
-        + (f", source frames without a face, passed through: {outcome.faceless}" if outcome.faceless else "")
-        + (f", source frames on the last box: {outcome.held}" if outcome.held else "")
+        + about_faces(outcome.faceless, outcome.held)
         + (" - made with SYNTHETIC WEIGHTS, the mouth is noise" if outcome.synthetic else "")
     )
 
@@ -152,8 +149,15 @@ def _tasks(args: argparse.Namespace) -> list[Task]:
     return require_own_outputs([Task(*pair, output) for pair, output in zip(pairs, outputs, strict=True)])
 
 
-def _kinds(settings: Settings) -> list[str]:
+def kinds_of(settings: Settings) -> list[str]:
+    """The networks that a job with these settings needs."""
     from .cache import KINDS
     from .weights import FACE_KINDS
 
     return [kind for kind in KINDS if not (settings.face_track and kind in FACE_KINDS)]
+
+
+def outcome_of(settings: Settings) -> tuple[object, ...]:
+    """What an output depends on in settings, for `tasks.fingerprint`; on the batch size by rounding at most."""
+    track = stamps(settings.face_track) if settings.face_track else None
+    return replace(settings, batch_size=1), track, settings.faces.choice.key

@@ -280,6 +280,13 @@ def told(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
+def about_faces(faceless: int, held: int) -> str:
+    """What is told of source frames without a face, of which some got the last box; nothing where there are none."""
+    return (f", source frames without a face, passed through: {faceless}" if faceless else "") + (
+        f", source frames on the last box: {held}" if held else ""
+    )
+
+
 def table(results: Sequence[Result], by: Literal["output", "audio"] = "output") -> str:
     """What became of the tasks, a line each."""
     names = [str(getattr(result.task, by)) for result in results]

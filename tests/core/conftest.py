@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from musetalk_core import cache, masks, weights
+from musetalk_core import cache, cli, masks, weights
 from musetalk_core.cache import ByteBudget, ModelCache
 from musetalk_core.models import Models
 from musetalk_core.releases import RELEASES
@@ -39,3 +39,13 @@ def all_skin(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         masks, "parse_faces", lambda _, cuts, windows: np.full((len(cuts), 512, 512), masks.SKIN, np.uint8)
     )
+
+
+@pytest.fixture
+def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command must not get as far as the networks."""
+
+    def refuse(args, kinds):
+        raise AssertionError("work began")
+
+    monkeypatch.setattr(cli, "_open", refuse)

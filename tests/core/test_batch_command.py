@@ -37,16 +37,6 @@ def models(monkeypatch: pytest.MonkeyPatch, looked: Looked) -> Painters:
 
 
 @pytest.fixture
-def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command must not get as far as the networks."""
-
-    def refuse(args, kinds):
-        raise AssertionError("work began")
-
-    monkeypatch.setattr(cli, "_open", refuse)
-
-
-@pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder: a film, a picture, and a voice of 17 frames."""
     monkeypatch.chdir(tmp_path)

@@ -37,16 +37,6 @@ def models(monkeypatch: pytest.MonkeyPatch) -> CommandModels:
 
 
 @pytest.fixture
-def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command must not get as far as the networks."""
-
-    def refuse(args, kinds):
-        raise AssertionError("work began")
-
-    monkeypatch.setattr(cli, "_open", refuse)
-
-
-@pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder: faces of the numbers 1, 2 and 3, voices of 2 and 3 frames, and a face track."""
     monkeypatch.chdir(tmp_path)
